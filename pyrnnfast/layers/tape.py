@@ -1,0 +1,48 @@
+"""Where a layer keeps what its last call left for backward: one tape for each Python thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+TapeT = TypeVar("TapeT")
+
+
+class TapeSlot(Generic[TapeT]):
+    """Holds at most one tape per Python thread, so that threads may train through one layer at once.
+
+    A layer calls `keep` when it runs in training and `drop` when it runs in eval, so that `take` (in backward)
+    always gives the tape of this thread's latest call, once. A tape dies with its thread. Pickle and deepcopy
+    give an empty slot: a tape belongs to the call that made it, not to the layer.
+    """
+
+    __slots__ = ("_local",)
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def keep(self, tape: TapeT) -> None:
+        """Store this thread's tape in place of the one it had."""
+        self._local.tape = tape
+
+    def drop(self) -> None:
+        """Forget this thread's tape, if there is one."""
+        self._local.__dict__.clear()
+
+    def take(self, layer: str) -> TapeT:
+        """Hand out this thread's tape and forget it; `layer` is the name that the error carries.
+
+        Raises RuntimeError when this thread has none: no call in training came before, a call in eval came
+        since, or backward has consumed it already.
+        """
+        try:
+            tape: TapeT = self._local.__dict__.pop("tape")
+        except KeyError:
+            raise RuntimeError(
+                f"{layer}.backward needs one call of the layer in training mode in this thread before it: "
+                f"there was none, or backward has consumed it already"
+            ) from None
+        return tape
+
+    def __reduce__(self) -> tuple[type[TapeSlot[TapeT]], tuple[()]]:
+        return type(self), ()
