@@ -1,0 +1,45 @@
+"""The fastest RNN on a CPU: Elman RNN, LSTM and GRU, forward and backward, on NumPy arrays."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from pyrnnfast.layers.module import Module
+
+__version__ = "0.1.0"
+
+__all__ = ["Module", "__version__"]
+
+_SUBMODULES = (
+    "benchmark",
+    "cli",
+    "clipping",
+    "functional",
+    "layers",
+    "losses",
+    "models",
+    "optim",
+    "reference",
+    "runtime",
+    "sampling",
+    "text",
+    "torch",
+    "training",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a submodule when it is first used, so that `import pyrnnfast` loads nothing but NumPy."""
+    if name not in _SUBMODULES:
+        raise AttributeError(f"module 'pyrnnfast' has no attribute {name!r}")
+    try:
+        return importlib.import_module(f"pyrnnfast.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"pyrnnfast.{name}":
+            raise
+        raise AttributeError(f"module 'pyrnnfast' has no attribute {name!r}") from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBMODULES})

@@ -1,0 +1,149 @@
+"""Which backend computes: the compiled `pyrnnfast._core`, or `pyrnnfast.reference` in plain NumPy.
+
+Both have the functions of the protocol `Backend`. They are called after validation only: arrays are
+C-contiguous, aligned, in native byte order and of one dtype, float32 or float64.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from pyrnnfast._types import Array, Integers
+
+BACKENDS = {"core": "pyrnnfast._core", "reference": "pyrnnfast.reference"}
+
+
+class PackHandle(Protocol):
+    """Weights as the kernels read them; a copy of the values that were given."""
+
+    @property
+    def cell(self) -> str:
+        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before."""
+
+    @property
+    def input_size(self) -> int:
+        """C."""
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+
+    @property
+    def num_layers(self) -> int:
+        """L."""
+
+    @property
+    def num_directions(self) -> int:
+        """D, 1 or 2."""
+
+    @property
+    def bias(self) -> bool:
+        """Whether there are bias_ih and bias_hh."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+
+    @property
+    def isa(self) -> str:
+        """The instruction set that runs."""
+
+
+class Tape(Protocol):
+    """What a forward in training keeps for backward; opaque but for these."""
+
+    @property
+    def steps(self) -> int:
+        """T."""
+
+    @property
+    def rows(self) -> int:
+        """N."""
+
+    @property
+    def pack(self) -> PackHandle:
+        """The weights that the forward used."""
+
+    @property
+    def lengths(self) -> Integers | None:
+        """The rows' lengths, [N]."""
+
+
+class Backend(Protocol):
+    """The functions that a backend has."""
+
+    def Pack(
+        self,
+        cell: str,
+        weights: list[Array],
+        num_layers: int,
+        bidirectional: bool,
+        bias: bool,
+        isa: str | None = None,
+    ) -> PackHandle:
+        """Pack weights: for each layer, each direction: weight_ih, weight_hh, bias_ih, bias_hh."""
+
+    def forward(
+        self,
+        pack: PackHandle,
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        lengths: Integers | None,
+        dropout: float,
+        seed: int,
+        training: bool,
+        num_threads: int,
+    ) -> tuple[Array, Array, Array | None, Tape | None]:
+        """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape."""
+
+    def backward(
+        self,
+        tape: Tape,
+        dy: Array | None,
+        dhT: Array | None,
+        dcT: Array | None,
+        input_gradient: bool,
+        num_threads: int,
+    ) -> tuple[Array | None, Array, Array | None, list[Array]]:
+        """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights."""
+
+    def available_isas(self) -> list[str]:
+        """Names of the instruction sets that run here, best first."""
+
+    def default_isa(self) -> str:
+        """The one that runs unless another is asked for."""
+
+    def set_num_threads(self, num_threads: int) -> None:
+        """Set the process's number of threads."""
+
+    def get_num_threads(self) -> int:
+        """Return the number of threads that a call uses by default."""
+
+    def config(self) -> dict[str, str]:
+        """Return the facts about the build and the machine."""
+
+
+@functools.cache
+def current() -> Backend:
+    """Return the backend that the environment variable PYRNNFAST_BACKEND names ("core" when it is unset).
+
+    Raises ValueError for an unknown name, ImportError when the compiled backend was not built.
+    """
+    name = os.environ.get("PYRNNFAST_BACKEND") or "core"
+    if name not in BACKENDS:
+        raise ValueError(f"PYRNNFAST_BACKEND must be one of {', '.join(BACKENDS)}, got {name!r}")
+    try:
+        return cast(Backend, importlib.import_module(BACKENDS[name]))
+    except ModuleNotFoundError as error:
+        if error.name != BACKENDS[name]:
+            raise
+        raise ImportError(
+            f"{BACKENDS[name]} is not built: install the package (pip install .), "
+            "or set PYRNNFAST_BACKEND=reference for plain NumPy"
+        ) from error
