@@ -11,9 +11,9 @@ TapeT = TypeVar("TapeT")
 class TapeSlot(Generic[TapeT]):
     """Holds at most one tape per Python thread, so that threads may train through one layer at once.
 
-    A layer calls `keep` when it runs in training and `drop` when it runs in eval, so that `take` (in backward)
-    always gives the tape of this thread's latest call, once. A tape dies with its thread. Pickle and deepcopy
-    give an empty slot: a tape belongs to the call that made it, not to the layer.
+    A layer calls `keep` when it runs in training and `drop` when it runs in eval, so that `take` (called by
+    backward) always gives the tape of this thread's latest call, once. A tape dies with its thread. Pickle
+    and deepcopy give an empty slot: a tape belongs to the call that made it, not to the layer.
     """
 
     __slots__ = ("_local",)
