@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
 from pyrnnfast._types import Array, Integers
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 BACKENDS = {"core": "pyrnnfast._core", "reference": "pyrnnfast.reference"}
 
@@ -147,3 +150,8 @@ def current() -> Backend:
             f"{BACKENDS[name]} is not built: install the package (pip install .), "
             "or set PYRNNFAST_BACKEND=reference for plain NumPy"
         ) from error
+
+
+def twin(reference: FunctionT) -> FunctionT:
+    """Return the current backend's function of the same name and signature; `reference` itself if it has none."""
+    return cast(FunctionT, getattr(current(), reference.__name__, reference))
