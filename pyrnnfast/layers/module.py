@@ -24,10 +24,10 @@ def read_only(array: Array) -> Array:
 class Module:
     """Named parameters with their gradients, and children that are Modules themselves.
 
-    A subclass calls `super().__init__()` first, then `_add_parameter` for each parameter; a Module that is
-    assigned to an attribute becomes a child, and its parameters are named "attribute.name" here. Values change
-    only in `update()` and `load_state_dict()`, which raise `version`; everything else hands out read-only views
-    or copies. So what was derived from the values (packed weights) stays valid while `version` is the same.
+    A subclass calls `super().__init__()` first, then `_add_parameter` for each parameter. A Module that is
+    assigned to an attribute becomes a child, and its parameters are named "attribute.name" here. Values
+    change only in `update()` and `load_state_dict()`, which raise `version`; all else hands out read-only
+    views or copies. So what was derived from the values (packed weights) holds while `version` stays.
 
     `training` is True at first. Pickle and deepcopy keep the parameters, gradients and the mode.
     """
@@ -98,8 +98,8 @@ class Module:
     def update(self) -> Iterator[dict[str, Array]]:
         """Change parameters in place: `with module.update() as parameters: parameters["weight"] -= step`.
 
-        Yields the writable arrays by name, for use inside the `with` block only. Versions go up when the block
-        ends, also by an exception.
+        Yields the writable arrays by name, for use inside the `with` block only. Versions go up when it ends,
+        also by an exception.
         """
         try:
             yield {name: module._parameters[own] for name, module, own in self._walk()}

@@ -1,0 +1,51 @@
+"""The backend in plain NumPy: equations as code, the oracle of the tests.
+
+`PYRNNFAST_BACKEND=reference` runs the whole package on it. The functions are those of the protocol
+`pyrnnfast._backend.Backend`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pyrnnfast.reference.recurrent import ISA, Pack, Tape, backward, forward
+
+__all__ = [
+    "Pack",
+    "Tape",
+    "available_isas",
+    "backward",
+    "config",
+    "default_isa",
+    "forward",
+    "get_num_threads",
+    "set_num_threads",
+]
+
+_num_threads = 1
+
+
+def available_isas() -> list[str]:
+    """Return the one name there is."""
+    return [ISA]
+
+
+def default_isa() -> str:
+    """Return the one name there is."""
+    return ISA
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Store the number; NumPy does as it likes."""
+    global _num_threads
+    _num_threads = num_threads
+
+
+def get_num_threads() -> int:
+    """Return the number that was stored."""
+    return _num_threads
+
+
+def config() -> dict[str, str]:
+    """Return the facts about this backend."""
+    return {"backend": "reference", "isa": ISA, "numpy": np.__version__}

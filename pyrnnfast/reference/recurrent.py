@@ -1,0 +1,222 @@
+"""Stacks of recurrent layers in plain NumPy: the time loop, the layers, the directions, forward and BPTT.
+
+Letters: T steps, N rows, C inputs, H hidden units, G gates, L layers, D directions. Everything is computed in
+the pack's dtype; an oracle makes a pack of float64 weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pyrnnfast._types import Array, Integers
+from pyrnnfast.reference.cells import CELLS, Saved
+from pyrnnfast.reference.philox import dropout_mask
+
+ISA = "reference"
+
+
+class Pack:
+    """A copy of the weights of one stack."""
+
+    def __init__(
+        self,
+        cell: str,
+        weights: list[Array],
+        num_layers: int,
+        bidirectional: bool,
+        bias: bool,
+        isa: str | None = None,
+    ) -> None:
+        if isa not in (None, ISA):
+            raise ValueError(f"isa must be one of {ISA}, got {isa!r}")
+        self.cell = cell
+        self.num_layers = num_layers
+        self.num_directions = 2 if bidirectional else 1
+        self.bias = bias
+        self.isa = ISA
+        self.input_size = weights[0].shape[1]
+        self.hidden_size = weights[1].shape[1]
+        self.dtype: np.dtype[Any] = weights[0].dtype
+        each = 4 if bias else 2
+        no_bias = np.zeros(CELLS[cell].gates * self.hidden_size, self.dtype)
+        # One (W_ih, W_hh, b_ih, b_hh) for each layer and direction.
+        self.weights = [
+            ([w.copy() for w in weights[i : i + each]] + [no_bias, no_bias])[:4]
+            for i in range(0, len(weights), each)
+        ]
+
+
+@dataclass
+class _Run:
+    """What one layer's one direction keeps, in that direction's order of steps."""
+
+    x: Array  # [T, N, inputs], zero past the rows' ends
+    h: Array  # [T, N, H], the state before each step
+    c: Array
+    saved: list[Saved]
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What forward keeps for backward; backward only reads it."""
+
+    pack: Pack
+    steps: int
+    rows: int
+    lengths: Integers | None
+    dropout: float
+    seed: int
+    runs: list[_Run]
+
+
+def _flip(x: Array, lengths: Integers) -> Array:
+    """Reverse the first lengths[n] steps of each row of x [T, N, ...]; twice is x again."""
+    s = np.arange(x.shape[0])[:, None]
+    index = np.where(s < lengths, lengths - 1 - s, s)
+    return np.take_along_axis(x, index[:, :, None], axis=0)
+
+
+def _lengths_or_full(lengths: Integers | None, steps: int, rows: int) -> Integers:
+    return np.full(rows, steps, np.int64) if lengths is None else lengths
+
+
+def _run_forward(
+    cell_name: str, weights: list[Array], x: Array, h: Array, c: Array, lengths: Integers, keep: bool
+) -> tuple[Array, Array, Array, _Run]:
+    """Run one layer in one direction over x [T, N, inputs]; a row stops at its length."""
+    cell = CELLS[cell_name]
+    w_ih, w_hh, b_ih, b_hh = weights
+    T, N, H = x.shape[0], x.shape[1], w_hh.shape[1]
+    a = x @ w_ih.T + b_ih
+    y = np.zeros((T, N, H), x.dtype)
+    run = _Run(
+        x, np.zeros((T if keep else 0, N, H), x.dtype), np.zeros((T if keep else 0, N, H), x.dtype), []
+    )
+    for s in range(T if N else 0):
+        active = (s < lengths)[:, None]
+        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh)
+        if keep:
+            run.h[s], run.c[s] = h, c
+            run.saved.append(saved)
+        y[s] = np.where(active, h_new, 0)
+        h, c = np.where(active, h_new, h), np.where(active, c_new, c)
+    return y, h, c, run
+
+
+def _run_backward(
+    cell_name: str, weights: list[Array], run: _Run, dy: Array, dh: Array, dc: Array, lengths: Integers
+) -> tuple[Array, Array, Array, list[Array]]:
+    """Differentiate `_run_forward`: gradients of y, h, c after -> of x, h, c before and of the weights."""
+    cell = CELLS[cell_name]
+    w_ih, w_hh, _, b_hh = weights
+    T, N, H = dy.shape
+    dax = np.zeros((T, N, len(b_hh)), dy.dtype)
+    dah = np.zeros_like(dax)
+    for s in reversed(range(T if N else 0)):
+        active = (s < lengths)[:, None]
+        dax_s, dah_s, dh_old, dc_old = cell.back(run.saved[s], run.h[s], run.c[s], w_hh, dh + dy[s], dc)
+        dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
+        dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
+    # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
+    did = (np.arange(T)[:, None] < lengths).reshape(T * N)
+    dax_did, dah_did = dax.reshape(T * N, -1)[did], dah.reshape(T * N, -1)[did]
+    dw_hh = np.zeros_like(w_hh)
+    if did.any():
+        saved = tuple(np.concatenate(part)[did] for part in zip(*run.saved, strict=True))
+        dw_hh = cell.recurrent_gradient(dah_did, run.h.reshape(T * N, H)[did], saved)
+    dw_ih = dax_did.T @ run.x.reshape(T * N, -1)[did]
+    return dax @ w_ih, dh, dc, [dw_ih, dw_hh, dax_did.sum(axis=0), dah_did.sum(axis=0)]
+
+
+def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
+    """Zero what the mask drops, and scale the rest; its own backward as well."""
+    if probability == 0:
+        return x
+    steps, rows, units = x.shape
+    kept = dropout_mask(steps, rows, units, probability, seed, layer)
+    scale = x.dtype.type(1 / (1 - probability) if probability < 1 else 0)
+    dropped: Array = np.where(kept, x * scale, x.dtype.type(0))
+    return dropped
+
+
+@np.errstate(all="ignore")
+def forward(
+    pack: Pack,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    lengths: Integers | None,
+    dropout: float,
+    seed: int,
+    training: bool,
+    num_threads: int,
+) -> tuple[Array, Array, Array | None, Tape | None]:
+    """Run the stack over x [T, N, C]: see `pyrnnfast.functional.forward`."""
+    T, N, _ = x.shape
+    L, D, H = pack.num_layers, pack.num_directions, pack.hidden_size
+    ends = _lengths_or_full(lengths, T, N)
+    zero = np.zeros((L * D, N, H), x.dtype)
+    h0, c0 = (zero if h0 is None else h0), (zero if c0 is None else c0)
+    hT, cT = np.empty_like(zero), np.empty_like(zero)
+    runs = []
+    # Past a row's end x counts as zero, whatever is there.
+    below = x if lengths is None else np.where((np.arange(T)[:, None] < ends)[:, :, None], x, x.dtype.type(0))
+    for layer in range(L):
+        if layer > 0 and training:
+            below = _dropout(below, layer - 1, dropout, seed)
+        outputs = []
+        for direction in range(D):
+            k = layer * D + direction
+            source = _flip(below, ends) if direction == 1 else below
+            y, hT[k], cT[k], run = _run_forward(
+                pack.cell, pack.weights[k], source, h0[k], c0[k], ends, training
+            )
+            outputs.append(_flip(y, ends) if direction == 1 else y)
+            runs.append(run)
+        below = np.concatenate(outputs, axis=-1)
+    tape = Tape(pack, T, N, lengths, dropout, seed, runs) if training else None
+    return below, hT, (cT if pack.cell == "lstm" else None), tape
+
+
+@np.errstate(all="ignore")
+def backward(
+    tape: Tape,
+    dy: Array | None,
+    dhT: Array | None,
+    dcT: Array | None,
+    input_gradient: bool,
+    num_threads: int,
+) -> tuple[Array | None, Array, Array | None, list[Array]]:
+    """Differentiate `forward`: see `pyrnnfast.functional.backward`."""
+    pack, T, N = tape.pack, tape.steps, tape.rows
+    L, D, H = pack.num_layers, pack.num_directions, pack.hidden_size
+    ends = _lengths_or_full(tape.lengths, T, N)
+    zero = np.zeros((L * D, N, H), pack.dtype)
+    dhT, dcT = (zero if dhT is None else dhT), (zero if dcT is None else dcT)
+    dh0, dc0 = np.empty_like(zero), np.empty_like(zero)
+    gradients: list[list[Array]] = [[] for _ in range(L * D)]
+    # Past a row's end the gradient of y is ignored.
+    above = np.zeros((T, N, D * H), pack.dtype) if dy is None else dy
+    above = np.where((np.arange(T)[:, None] < ends)[:, :, None], above, above.dtype.type(0))
+    for layer in reversed(range(L)):
+        dx = np.zeros((), pack.dtype)
+        for direction in range(D):
+            k = layer * D + direction
+            part = above[:, :, direction * H : (direction + 1) * H]
+            dx_part, dh0[k], dc0[k], gradients[k] = _run_backward(
+                pack.cell,
+                pack.weights[k],
+                tape.runs[k],
+                _flip(part, ends) if direction == 1 else part,
+                dhT[k],
+                dcT[k],
+                ends,
+            )
+            dx = dx + (_flip(dx_part, ends) if direction == 1 else dx_part)
+        above = _dropout(dx, layer - 1, tape.dropout, tape.seed) if layer > 0 else dx
+    each = 4 if pack.bias else 2
+    weights = [gradient for of_run in gradients for gradient in of_run[:each]]
+    return (above if input_gradient else None), dh0, (dc0 if pack.cell == "lstm" else None), weights
