@@ -1,0 +1,83 @@
+"""One case: a workload with its weights, input and output gradient, and how two results on it compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from pyrnnfast._types import Array
+from pyrnnfast.benchmark.shapes import GATES, Workload
+
+
+class MismatchError(RuntimeError):
+    """Two libraries were given the same weights and inputs and do not agree."""
+
+
+class Case:
+    """The numbers that every peer is given.
+
+    workload: what is computed. seed: of the generator that draws the numbers. dtype: float32 or float64.
+
+    Attributes: weights, a dict of PyTorch's names in PyTorch's order, uniform in +-1 / sqrt(H); x [T, N, C]
+    and dy [T, N, D * H], standard normal. Initial states are zero.
+    """
+
+    def __init__(self, workload: Workload, seed: int = 0, dtype: type = np.float32) -> None:
+        self.workload = workload
+        self.dtype = np.dtype(dtype)
+        shape = workload.shape
+        random = np.random.default_rng(seed)
+        bound = 1 / math.sqrt(shape.hidden)
+        gates = GATES[workload.cell] * shape.hidden
+        self.weights: dict[str, Array] = {}
+        for layer in range(shape.layers):
+            for suffix in ("", "_reverse")[: shape.directions]:
+                for name, size in {
+                    "weight_ih": (gates, shape.layer_inputs(layer)),
+                    "weight_hh": (gates, shape.hidden),
+                    "bias_ih": (gates,),
+                    "bias_hh": (gates,),
+                }.items():
+                    value = random.uniform(-bound, bound, size).astype(self.dtype)
+                    self.weights[f"{name}_l{layer}{suffix}"] = value
+        rows = (shape.steps, shape.rows)
+        self.x: Array = random.standard_normal((*rows, shape.inputs)).astype(self.dtype)
+        width = shape.directions * shape.hidden
+        self.dy: Array = random.standard_normal((*rows, width)).astype(self.dtype)
+
+    def layer_weights(self, layer: int, suffix: str) -> list[Array]:
+        """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer and direction ("" or "_reverse")."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [self.weights[f"{name}_l{layer}{suffix}"] for name in names]
+
+    def tolerance(self, name: str) -> float:
+        """Return the largest difference allowed in the array `name`, relative to its largest magnitude.
+
+        Rounding errors of n products add up like sqrt(n) times the unit of the dtype. n is the length of a
+        row's products along all layers and steps, and for weights the sum over T * N rows besides.
+        """
+        s = self.workload.shape
+        length = sum(s.layer_inputs(layer) + s.hidden + s.steps for layer in range(s.layers))
+        if name in self.weights:
+            length += s.steps * s.rows
+        return 32 * float(np.finfo(self.dtype).eps) * math.sqrt(length)
+
+    def compare(self, ours: Mapping[str, Array], theirs: Mapping[str, Array], peer: str) -> None:
+        """Raise MismatchError where the peer's arrays differ from ours by more than rounding explains."""
+        if ours.keys() != theirs.keys():
+            raise MismatchError(f"{peer} gives {', '.join(theirs)} where we give {', '.join(ours)}")
+        for name, mine in ours.items():
+            other = theirs[name]
+            if other.shape != mine.shape:
+                raise MismatchError(f"{peer} gives {name} of shape {other.shape}, ours is {mine.shape}")
+            if mine.size == 0:
+                continue
+            allowed = self.tolerance(name) * float(np.max(np.abs(mine)))
+            difference = float(np.max(np.abs(other - mine)))
+            if not difference <= allowed:  # so that NaN is a mismatch
+                raise MismatchError(
+                    f"{peer} and pyrnnfast disagree on {name} of {self.workload}: "
+                    f"they differ by {difference:.3g}, rounding explains {allowed:.3g}"
+                )

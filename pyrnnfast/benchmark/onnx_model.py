@@ -1,0 +1,82 @@
+"""A case as an ONNX model of standard operators: gates in ONNX's order, one RNN, LSTM or GRU node a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pyrnnfast._types import Array
+from pyrnnfast.benchmark.case import Case
+
+OPSET = 17
+IR_VERSION = 8
+ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "gru_reset_before": (1, 0, 2)}
+"""ONNX's gates as places in ours: i o f c of i f g o, z r h of r z n."""
+
+
+def build_model(case: Case) -> bytes:
+    """Return the serialized model: x [T, N, C] in, y [T, N, D * H] out, the case's weights inside.
+
+    Follows the operators RNN, LSTM and GRU of https://onnx.ai/onnx/operators/.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    cell, shape = case.workload.cell, case.workload.shape
+    nodes: list[Any] = []
+    constants: dict[str, Array] = {
+        "joined": np.array([0, 0, -1], np.int64),  # 0 keeps a dimension: [T, N, D, H] to [T, N, D * H]
+    }
+    source = "x"
+    for layer in range(shape.layers):
+        operands = _operands(case, layer)
+        names = [f"{name}{layer}" for name in ("W", "R", "B")]
+        constants.update(zip(names, operands, strict=True))
+        nodes.append(
+            helper.make_node(
+                "LSTM" if cell == "lstm" else cell[:3].upper(),
+                [source, *names],
+                [f"Y{layer}"],
+                hidden_size=shape.hidden,
+                direction="bidirectional" if shape.directions == 2 else "forward",
+                **_attributes(cell, shape.directions),
+            )
+        )
+        target = "y" if layer == shape.layers - 1 else f"y{layer}"
+        nodes.append(helper.make_node("Transpose", [f"Y{layer}"], [f"t{layer}"], perm=[0, 2, 1, 3]))
+        nodes.append(helper.make_node("Reshape", [f"t{layer}", "joined"], [target]))
+        source = target
+    number = TensorProto.FLOAT if case.dtype == np.float32 else TensorProto.DOUBLE
+    graph = helper.make_graph(
+        nodes,
+        "layers",
+        [helper.make_tensor_value_info("x", number, list(case.x.shape))],
+        [helper.make_tensor_value_info("y", number, list(case.dy.shape))],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def _attributes(cell: str, directions: int) -> dict[str, Any]:
+    if cell.startswith("rnn"):
+        return {"activations": [cell.removeprefix("rnn_").capitalize()] * directions}
+    return {"linear_before_reset": int(cell == "gru")} if cell.startswith("gru") else {}
+
+
+def _operands(case: Case, layer: int) -> tuple[Array, Array, Array]:
+    """W [D, G * H, C], R [D, G * H, H] and B [D, 2 * G * H] of one layer, gates in ONNX's order."""
+    inputs, hiddens, biases = [], [], []
+    for suffix in ("", "_reverse")[: case.workload.shape.directions]:
+        w, u, b, c = (_reorder(case.workload.cell, value) for value in case.layer_weights(layer, suffix))
+        inputs.append(w)
+        hiddens.append(u)
+        biases.append(np.concatenate([b, c]))
+    return np.stack(inputs), np.stack(hiddens), np.stack(biases)
+
+
+def _reorder(cell: str, value: Array) -> Array:
+    order = ORDERS.get(cell, (0,))
+    gates = np.split(value, len(order))
+    return np.concatenate([gates[place] for place in order])

@@ -1,0 +1,63 @@
+"""`pyrnnfast bench`: time this package against its NumPy reference and the libraries that are installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CELLS = {
+    "lstm": "lstm",
+    "gru": "gru",
+    "rnn": "rnn_tanh",
+    "rnn_relu": "rnn_relu",
+    "gru_reset_before": "gru_reset_before",
+}
+
+
+def bench(
+    threads: Annotated[int, typer.Option(help="Threads of every library; 0: the default of info.")] = 0,
+    cell: Annotated[
+        list[str] | None, typer.Option(help=f"Only this cell; may be repeated. One of {', '.join(CELLS)}.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="Which shapes: overview, or tiny to try it out.")] = "overview",
+    quick: Annotated[bool, typer.Option("--quick", help="Measure for a shorter time.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there too.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+) -> None:
+    """Measure speed against the NumPy reference, PyTorch and ONNX Runtime, as far as they are installed.
+
+    Every library gets the same weights and inputs, and its results are held against ours before it is timed.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from pyrnnfast import benchmark, runtime
+
+    if threads < 0:
+        raise ValueError(f"--threads must be 0 or more, got {threads}")
+    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
+        raise ValueError(f"--json must be a file in an existing folder, got {json_file}")
+    unknown = [name for name in cell or () if name not in CELLS]
+    if unknown:
+        raise ValueError(f"--cell must be one of {', '.join(CELLS)}, got {unknown[0]}")
+    workloads = benchmark.suite(suite, [CELLS[name] for name in cell] if cell else None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        done = bar.add_task("measuring", total=sum(len(workload.tasks) for workload in workloads))
+        report = benchmark.run(
+            workloads,
+            threads or runtime.get_num_threads(),
+            benchmark.QUICK if quick else benchmark.THOROUGH,
+            progress=lambda row: bar.update(done, advance=1, description=f"{row.workload}"),
+        )
+    if markdown:
+        typer.echo(benchmark.markdown(report))
+    else:
+        Console().print(benchmark.rich_table(report))
+    if json_file is not None:
+        json_file.write_text(json.dumps(benchmark.to_json(report), indent=2) + "\n", encoding="utf-8")
