@@ -1,0 +1,259 @@
+"""Every check of what a user hands in, and its message, once.
+
+A value of the wrong type raises TypeError, a wrong value ValueError, and the message holds what was expected
+and what was got. Nothing is converted in silence: an array must have the dtype that is asked for, in native
+byte order. One that is not contiguous, aligned or writable is fine: it is copied where the kernels need that.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyrnnfast._types import Array, Integers
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+MAX_SEED = 2**64 - 1
+MAX_THREADS = 1024
+MAX_BYTES = 2**63 - 1
+
+Dimension = int | str
+"""A size, or the letter of a size that may be anything."""
+
+
+# --- Numbers
+
+
+def integer(name: str, value: object, at_least: int, at_most: int | None = None) -> int:
+    """Return `value` as int; it must be an integer (not a bool) in the range, both ends included."""
+    top = "" if at_most is None else f" and at most {at_most}"
+    expected = f"an integer of at least {at_least}{top}"
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be {expected}, got {value!r}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be {expected}, got {_kind(value)}") from None
+    if number < at_least or (at_most is not None and number > at_most):
+        raise ValueError(f"{name} must be {expected}, got {number}")
+    return number
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return `value` as float; it must be a finite number (not a bool) in the range."""
+    limits = (("at least", at_least), ("above", above), ("at most", at_most), ("below", below))
+    expected = "a finite number" + " and".join(f" {words} {x:g}" for words, x in limits if x is not None)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be {expected}, got {_kind(value)}")
+    result = float(value)
+    if not (
+        math.isfinite(result)
+        and (at_least is None or result >= at_least)
+        and (above is None or result > above)
+        and (at_most is None or result <= at_most)
+        and (below is None or result < below)
+    ):
+        raise ValueError(f"{name} must be {expected}, got {value}")
+    return result
+
+
+def probability(name: str, value: object) -> float:
+    """Return `value` as float; it must be a number from 0 to 1."""
+    return number(name, value, at_least=0, at_most=1)
+
+
+def seed(value: object) -> int:
+    """Return `value` as int; it must be an integer from 0 to 2**64 - 1."""
+    return integer("seed", value, 0, MAX_SEED)
+
+
+def num_threads(value: object) -> int:
+    """Return `value` as int, or 0 (the default rule) for None; it must be an integer from 1 to 1024."""
+    return 0 if value is None else integer("num_threads", value, 1, MAX_THREADS)
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value` as bool; it must be one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def choice(name: str, value: object, options: Sequence[str]) -> str:
+    """Return `value`; it must be one of the strings in `options`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(options)}, got {_kind(value)}")
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+    return value
+
+
+def generator(rng: object) -> np.random.Generator:
+    """Turn `rng` into a Generator: itself, one seeded with an integer, or a fresh one for None."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is None:
+        return np.random.default_rng()
+    if isinstance(rng, (bool, np.bool_)) or not isinstance(rng, (int, np.integer)):
+        raise TypeError(f"rng must be a numpy.random.Generator, an integer or None, got {_kind(rng)}")
+    return np.random.default_rng(integer("rng", rng, 0))
+
+
+# --- Arrays
+
+
+def float_dtype(name: str, value: npt.DTypeLike) -> np.dtype[Any]:
+    """Return the dtype; it must be float32 or float64 in native byte order."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise TypeError(f"{name} must be float32 or float64, got {value!r}") from None
+    if value is None or dtype not in FLOATS:
+        raise TypeError(f"{name} must be float32 or float64, got {value if value is None else dtype}")
+    return dtype
+
+
+def ndarray(name: str, value: object, dtype: np.dtype[Any] | None) -> Array:
+    """Return `value`, an array of exactly `dtype` (None: of float32 or float64), of any rank."""
+    expected = "float32 or float64" if dtype is None else str(dtype)
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a NumPy array of {expected}, got {_kind(value)}")
+    if value.dtype != dtype if dtype is not None else value.dtype not in FLOATS:
+        native = "" if value.dtype.isnative else " (not in native byte order)"
+        raise TypeError(f"{name} must be an array of {expected}, got {value.dtype}{native}")
+    return value.view(np.ndarray) if type(value) is not np.ndarray else value
+
+
+def shaped(name: str, value: object, dtype: np.dtype[Any] | None, shape: Sequence[Dimension]) -> Array:
+    """Return `value`, an array of exactly `dtype` and `shape`, in C order and aligned (copied if not)."""
+    array = ndarray(name, value, dtype)
+    if len(array.shape) != len(shape) or any(
+        want != got for want, got in zip(shape, array.shape, strict=True) if not isinstance(want, str)
+    ):
+        raise ValueError(f"{name} must have shape {describe(shape)}, got {array.shape}")
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
+
+
+def addressable(name: str, shape: Sequence[int], itemsize: int) -> None:
+    """Raise ValueError unless an array of `shape` fits the address space, empty dimensions counted as 1."""
+    if math.prod(max(size, 1) for size in shape) * itemsize > MAX_BYTES:
+        raise ValueError(f"{name} must fit the address space, got shape {tuple(shape)}")
+
+
+def lengths(value: object, steps: int, rows: int) -> Integers:
+    """Return a copy as int64 [N]; `value` must be N integers from 0 to T, in any order."""
+    if isinstance(value, np.ma.MaskedArray) or not isinstance(value, (np.ndarray, list, tuple)):
+        raise TypeError(f"lengths must be an array or a list of integers, got {_kind(value)}")
+    if not isinstance(value, np.ndarray) and len(value) == 0:
+        value = np.zeros(0, np.int64)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"lengths must have shape ({rows},), got a ragged {type(value).__name__}") from None
+    if array.dtype.kind not in "iu" or not array.dtype.isnative:
+        native = "" if array.dtype.isnative else " (not in native byte order)"
+        raise TypeError(f"lengths must be integers, got {array.dtype}{native}")
+    if array.shape != (rows,):
+        raise ValueError(f"lengths must have shape ({rows},), got {array.shape}")
+    if rows:
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high > steps:
+            raise ValueError(f"lengths must be from 0 to {steps}, got {low if low < 0 else high}")
+    return array.astype(np.int64)
+
+
+def describe(shape: Sequence[Dimension]) -> str:
+    """Write a shape as NumPy does: (T, N, 5)."""
+    return f"({', '.join(str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, (str, int, float)) or value is None:
+        return repr(value)
+    if isinstance(value, np.ndarray):
+        return f"{type(value).__name__} of {value.dtype} and shape {value.shape}"
+    return type(value).__name__
+
+
+# --- The recurrent stacks
+
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+"""G of each cell."""
+
+
+def weights(
+    value: object, cell: str, num_layers: int, bidirectional: bool, bias: bool
+) -> tuple[list[Array], int, int]:
+    """Return (weights, C, H); `value` must be the weights in PyTorch's flat order, all of one dtype.
+
+    For each layer, for each direction: weight_ih [G * H, C or D * H], weight_hh [G * H, H], and with bias
+    bias_ih and bias_hh [G * H].
+    """
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"weights must be a list of arrays, got {_kind(value)}")
+    directions = 2 if bidirectional else 1
+    each = 4 if bias else 2
+    if len(value) != num_layers * directions * each:
+        expected = f"{num_layers} layers x {directions} directions x {each} arrays"
+        raise ValueError(f"weights must be {expected}, got {len(value)}")
+    first, second = ndarray("weights[0]", value[0], None), ndarray("weights[1]", value[1], None)
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] < 1 or second.shape[1] < 1:
+        raise ValueError(
+            f"weights[0] and weights[1] must have shapes (G * H, C) and (G * H, H), C and H at least 1, "
+            f"got {first.shape} and {second.shape}"
+        )
+    inputs, hidden, gates = first.shape[1], second.shape[1], GATES[cell]
+    checked = []
+    for i, array in enumerate(value):
+        which, k = i % each, i // each
+        below = inputs if k < directions else directions * hidden
+        shape = [(gates * hidden, below), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,)][
+            which
+        ]
+        checked.append(shaped(f"weights[{i}]", array, first.dtype, shape))
+    return checked, inputs, hidden
+
+
+def state(
+    name: str,
+    value: object,
+    cell: str,
+    dtype: np.dtype[Any],
+    shape: Sequence[Dimension],
+    parts_optional: bool = False,
+) -> tuple[Array | None, Array | None]:
+    """Return (h, c), c None but for the LSTM; `value` must be h, or (h, c) for the LSTM, each of `shape`.
+
+    None gives (None, None). With parts_optional (gradients) h or c of the LSTM's pair may be None.
+    """
+    if value is None:
+        return None, None
+    if cell != "lstm":
+        if isinstance(value, (tuple, list)):
+            raise TypeError(
+                f"{name} must be an array of shape {describe(shape)}, got a {type(value).__name__}"
+            )
+        return shaped(name, value, dtype, shape), None
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name} of an LSTM must be a tuple (h, c) of two arrays, got {_kind(value)}")
+    if len(value) != 2:
+        raise ValueError(f"{name} of an LSTM must be a tuple (h, c) of two arrays, got {len(value)} items")
+    h, c = (
+        None if part is None and parts_optional else shaped(f"{name}[{i}]", part, dtype, shape)
+        for i, part in enumerate(value)
+    )
+    return h, c
