@@ -57,7 +57,7 @@ class PackHandle(Protocol):
         """The instruction set that runs."""
 
 
-class Tape(Protocol):
+class TapeHandle(Protocol):
     """What a forward in training keeps for backward; opaque but for these."""
 
     @property
@@ -77,10 +77,10 @@ class Tape(Protocol):
         """The rows' lengths, [N]."""
 
 
-class Backend(Protocol):
-    """The functions that a backend has."""
+class PackType(Protocol):
+    """The class of a backend's packs."""
 
-    def Pack(
+    def __call__(
         self,
         cell: str,
         weights: list[Array],
@@ -90,6 +90,18 @@ class Backend(Protocol):
         isa: str | None = None,
     ) -> PackHandle:
         """Pack weights: for each layer, each direction: weight_ih, weight_hh, bias_ih, bias_hh."""
+
+
+class Backend(Protocol):
+    """What a backend has."""
+
+    @property
+    def Pack(self) -> PackType:
+        """The class of packs."""
+
+    @property
+    def Tape(self) -> type:
+        """The class of tapes."""
 
     def forward(
         self,
@@ -102,12 +114,12 @@ class Backend(Protocol):
         seed: int,
         training: bool,
         num_threads: int,
-    ) -> tuple[Array, Array, Array | None, Tape | None]:
+    ) -> tuple[Array, Array, Array | None, TapeHandle | None]:
         """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape."""
 
     def backward(
         self,
-        tape: Tape,
+        tape: TapeHandle,
         dy: Array | None,
         dhT: Array | None,
         dcT: Array | None,
@@ -153,5 +165,5 @@ def current() -> Backend:
 
 
 def twin(reference: FunctionT) -> FunctionT:
-    """Return the current backend's function of the same name and signature; `reference` itself if it has none."""
+    """Return the current backend's function of the same name and signature; without one, `reference`."""
     return cast(FunctionT, getattr(current(), reference.__name__, reference))

@@ -1,0 +1,162 @@
+"""The stateless functions below the layers: pack the weights, run forward, run backward on the tape it gave.
+
+    packed = pack("lstm", [weight_ih, weight_hh, bias_ih, bias_hh])
+    y, state, tape = forward(packed, x, training=True)
+    dx, dstate, dweights = backward(tape, dy)
+
+Letters: T steps, N rows, C inputs, H hidden units, G gates, L layers, D directions. Arrays are time-major
+here, and of the weights' dtype, float32 or float64; any strides will do (what is not contiguous or aligned is
+copied).
+
+The cells, each with biases b_ih and b_hh beside W_ih x and W_hh h':
+
+    rnn_tanh, rnn_relu   h = f(W_ih x + W_hh h')                                   Elman 1990
+    lstm                 i, f, o = sigmoid(...), g = tanh(...); c = f c' + i g; h = o tanh(c)
+                         Hochreiter and Schmidhuber 1997, Gers et al. 2000; order i f g o
+    gru                  n = tanh(W_in x + r (W_hn h' + b_hn)); h = (1 - z) n + z h'
+                         Cho et al. 2014 as cuDNN and PyTorch compute it; order r z n
+    gru_reset_before     n = tanh(W_in x + W_hn (r h')); h = (1 - z) n + z h'      Cho et al. 2014 as printed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy.typing as npt
+
+from pyrnnfast import _backend, validation
+from pyrnnfast._backend import PackHandle, TapeHandle
+from pyrnnfast._types import Array, State
+
+__all__ = ["BackwardResult", "ForwardResult", "PackHandle", "TapeHandle", "backward", "forward", "pack"]
+
+CELLS = tuple(validation.GATES)
+
+
+class ForwardResult(NamedTuple):
+    """What `forward` returns."""
+
+    y: Array
+    """[T, N, D * H], the top layer's outputs, zero past a row's length."""
+    state: State
+    """h [L * D, N, H] after each row's last step; (h, c) for the LSTM."""
+    tape: TapeHandle | None
+    """What `backward` needs; None unless training."""
+
+
+class BackwardResult(NamedTuple):
+    """What `backward` returns."""
+
+    dx: Array | None
+    """[T, N, C], zero past a row's length; None without input_gradient."""
+    dstate: State
+    """The gradient of the initial state, of the state's structure."""
+    dweights: list[Array]
+    """The gradients of the weights, in the order that `pack` took them."""
+
+
+def pack(
+    cell: str,
+    weights: Sequence[Array],
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    bias: bool = True,
+    isa: str | None = None,
+) -> PackHandle:
+    """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
+
+    cell: "rnn_tanh", "rnn_relu", "lstm", "gru" or "gru_reset_before".
+    weights: arrays in PyTorch's order, for each layer, for each direction: weight_ih [G * H, C] (above the
+    first layer [G * H, D * H]), weight_hh [G * H, H], and with bias bias_ih and bias_hh [G * H].
+    isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
+    Returns a handle that has seen the values of now: later changes of the arrays do not reach it.
+    Raises TypeError for a wrong type or dtype, ValueError for a wrong shape, count or name.
+    """
+    validation.choice("cell", cell, CELLS)
+    layers = validation.integer("num_layers", num_layers, 1)
+    two_way, with_bias = validation.flag("bidirectional", bidirectional), validation.flag("bias", bias)
+    backend = _backend.current()
+    if isa is not None:
+        validation.choice("isa", isa, backend.available_isas())
+    checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias)
+    return backend.Pack(cell, checked, layers, two_way, with_bias, isa)
+
+
+def forward(
+    packed: PackHandle,
+    x: Array,
+    state: State | None = None,
+    lengths: npt.ArrayLike | None = None,
+    *,
+    dropout: float = 0.0,
+    seed: int | None = None,
+    training: bool = False,
+    num_threads: int | None = None,
+) -> ForwardResult:
+    """Run the whole stack over a batch of sequences.
+
+    x: [T, N, C]. The tape refers to it: do not change it before backward.
+    state: the initial h [L * D, N, H], for the LSTM (h, c); zeros by default.
+    lengths: [N] integers from 0 to T, in any order; T by default. Steps past a row's length are not run.
+    dropout: the probability that an output of a layer is zeroed for the layer above, in training only.
+    seed: 0 to 2**64 - 1, the mask's seed; needed when dropout is at work.
+    training: keep a tape for `backward`, and apply dropout.
+    num_threads: 1 to 1024; the process's number by default. It never changes a bit of the result.
+    Returns ForwardResult(y, state, tape).
+    Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
+    """
+    backend = _backend.current()
+    if type(packed) is not backend.Pack:
+        raise TypeError(f"packed must come from pack(...), got {type(packed).__name__}")
+    hidden, directions = packed.hidden_size, packed.num_directions
+    x = validation.shaped("x", x, packed.dtype, ("T", "N", packed.input_size))
+    steps, rows, _ = x.shape
+    gate_units = validation.GATES[packed.cell] * directions * hidden
+    validation.addressable("the gates of x", (steps, rows, gate_units), packed.dtype.itemsize)
+    shape = (packed.num_layers * directions, rows, hidden)
+    h0, c0 = validation.state("state", state, packed.cell, packed.dtype, shape)
+    ends = None if lengths is None else validation.lengths(lengths, steps, rows)
+    keep = validation.flag("training", training)
+    p = validation.probability("dropout", dropout)
+    if seed is not None:
+        seed = validation.seed(seed)
+    elif keep and p > 0 and packed.num_layers > 1:
+        raise ValueError("seed must be an integer from 0 to 2**64 - 1 where dropout is at work, got None")
+    y, h, c, tape = backend.forward(
+        packed, x, h0, c0, ends, p, seed or 0, keep, validation.num_threads(num_threads)
+    )
+    return ForwardResult(y, h if c is None else (h, c), tape)
+
+
+def backward(
+    tape: TapeHandle,
+    dy: Array | None = None,
+    dstate: State | tuple[Array | None, Array | None] | None = None,
+    *,
+    input_gradient: bool = True,
+    num_threads: int | None = None,
+) -> BackwardResult:
+    """Backpropagate through the call of `forward` that gave the tape; it may be done again on the same tape.
+
+    dy: [T, N, D * H], the gradient of y; zeros by default. What is past a row's length is ignored.
+    dstate: the gradient of the final state, of the state's structure (either of the LSTM's two may be None);
+    zeros by default.
+    input_gradient: False spares the work for dx.
+    num_threads: as in `forward`; it never changes a bit of the result.
+    Returns BackwardResult(dx, dstate, dweights).
+    Raises TypeError for a wrong type or dtype, ValueError for a wrong shape.
+    """
+    backend = _backend.current()
+    if type(tape) is not backend.Tape:
+        raise TypeError(f"tape must come from forward(..., training=True), got {type(tape).__name__}")
+    packed = tape.pack
+    hidden, directions = packed.hidden_size, packed.num_directions
+    if dy is not None:
+        dy = validation.shaped("dy", dy, packed.dtype, (tape.steps, tape.rows, directions * hidden))
+    shape = (packed.num_layers * directions, tape.rows, hidden)
+    dh, dc = validation.state("dstate", dstate, packed.cell, packed.dtype, shape, parts_optional=True)
+    with_dx = validation.flag("input_gradient", input_gradient)
+    dx, dh0, dc0, dweights = backend.backward(tape, dy, dh, dc, with_dx, validation.num_threads(num_threads))
+    return BackwardResult(dx, dh0 if dc0 is None else (dh0, dc0), dweights)
