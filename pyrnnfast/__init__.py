@@ -5,11 +5,28 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from pyrnnfast.layers.cells import GRUCell, LSTMCell, RNNCell
 from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
+from pyrnnfast.runtime import available_isas, get_num_threads, isa, set_num_threads, show_config
 
 __version__ = "0.1.0"
 
-__all__ = ["Module", "__version__"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "Module",
+    "RNNCell",
+    "__version__",
+    "available_isas",
+    "get_num_threads",
+    "isa",
+    "set_num_threads",
+    "show_config",
+]
 
 _SUBMODULES = (
     "benchmark",

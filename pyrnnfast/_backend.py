@@ -77,30 +77,18 @@ class TapeHandle(Protocol):
         """The rows' lengths, [N]."""
 
 
-class PackType(Protocol):
-    """The class of a backend's packs."""
-
-    def __call__(
-        self,
-        cell: str,
-        weights: list[Array],
-        num_layers: int,
-        bidirectional: bool,
-        bias: bool,
-        isa: str | None = None,
-    ) -> PackHandle:
-        """Pack weights: for each layer, each direction: weight_ih, weight_hh, bias_ih, bias_hh."""
-
-
 class Backend(Protocol):
     """What a backend has."""
 
     @property
-    def Pack(self) -> PackType:
-        """The class of packs."""
+    def Pack(self) -> type[Any]:
+        """Pack(cell, weights, num_layers, bidirectional, bias, isa=None).
+
+        weights: for each layer, for each direction: weight_ih, weight_hh, and with bias bias_ih, bias_hh.
+        """
 
     @property
-    def Tape(self) -> type:
+    def Tape(self) -> type[Any]:
         """The class of tapes."""
 
     def forward(

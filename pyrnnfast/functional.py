@@ -23,11 +23,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy.typing as npt
-
 from pyrnnfast import _backend, validation
 from pyrnnfast._backend import PackHandle, TapeHandle
-from pyrnnfast._types import Array, State
+from pyrnnfast._types import Array, ArrayLike, State
 
 __all__ = ["BackwardResult", "ForwardResult", "PackHandle", "TapeHandle", "backward", "forward", "pack"]
 
@@ -81,14 +79,15 @@ def pack(
     if isa is not None:
         validation.choice("isa", isa, backend.available_isas())
     checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias)
-    return backend.Pack(cell, checked, layers, two_way, with_bias, isa)
+    packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa)
+    return packed
 
 
 def forward(
     packed: PackHandle,
     x: Array,
     state: State | None = None,
-    lengths: npt.ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
     *,
     dropout: float = 0.0,
     seed: int | None = None,

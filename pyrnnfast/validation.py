@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pyrnnfast._types import Array, Integers
+from pyrnnfast._types import Array, DTypeLike, Integers
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 MAX_SEED = 2**64 - 1
@@ -115,7 +114,7 @@ def generator(rng: object) -> np.random.Generator:
 # --- Arrays
 
 
-def float_dtype(name: str, value: npt.DTypeLike) -> np.dtype[Any]:
+def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
     """Return the dtype; it must be float32 or float64 in native byte order."""
     try:
         dtype = np.dtype(value)
@@ -140,12 +139,17 @@ def ndarray(name: str, value: object, dtype: np.dtype[Any] | None) -> Array:
 def shaped(name: str, value: object, dtype: np.dtype[Any] | None, shape: Sequence[Dimension]) -> Array:
     """Return `value`, an array of exactly `dtype` and `shape`, in C order and aligned (copied if not)."""
     array = ndarray(name, value, dtype)
+    fits(name, array, shape)
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
+
+
+def fits(name: str, array: Array, shape: Sequence[Dimension]) -> None:
+    """Raise ValueError unless `array` has `shape`."""
     if len(array.shape) != len(shape) or any(
         want != got for want, got in zip(shape, array.shape, strict=True) if not isinstance(want, str)
     ):
         raise ValueError(f"{name} must have shape {describe(shape)}, got {array.shape}")
-    flags = array.flags
-    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
 
 
 def addressable(name: str, shape: Sequence[int], itemsize: int) -> None:

@@ -7,11 +7,8 @@ and the counter alone, so any thread, and backward too, can make it again.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from pyrnnfast._types import Array
-
-Words = npt.NDArray[np.uint32]
+from pyrnnfast._types import Array, ArrayLike
 
 ROUNDS = 10
 MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
@@ -23,7 +20,7 @@ PURPOSE_DROPOUT = 1
 """Dropout between layers, in the upper half of the counter's last word."""
 
 
-def philox(counter: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike], seed: int) -> Words:
+def philox(counter: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], seed: int) -> Array:
     """Return the four words of each counter.
 
     counter: four arrays of 32-bit numbers that broadcast to one shape.

@@ -1,0 +1,273 @@
+"""`RNN`, `LSTM` and `GRU`: whole sequences, with the arguments, names and shapes of the torch.nn modules."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from pyrnnfast import validation
+from pyrnnfast._types import Array, ArrayLike, DTypeLike, Seed, State
+from pyrnnfast.layers.stack import DEFAULT_DTYPE, Stack, map_state
+
+
+class RecurrentLayer(Stack):
+    """A stack called on sequences: layouts, dropout between the layers, one tape per Python thread."""
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: DTypeLike,
+        rng: Seed,
+        recurrent_init: str,
+        forget_bias: float | None = None,
+    ) -> None:
+        super().__init__(
+            cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            bidirectional,
+            dtype,
+            rng,
+            recurrent_init,
+            forget_bias,
+            "_l{layer}{reverse}",
+        )
+        self.batch_first = validation.flag("batch_first", batch_first)
+        self.dropout = validation.probability("dropout", dropout)
+        if self.dropout > 0 and self.num_layers == 1:
+            warnings.warn(
+                f"dropout acts between layers: dropout={self.dropout:g} does nothing with num_layers=1",
+                stacklevel=3,
+            )
+
+    def __call__(
+        self, x: Array, state: State | None = None, lengths: ArrayLike | None = None
+    ) -> tuple[Array, State]:
+        """Run over sequences.
+
+        x: [T, N, C], with batch_first [N, T, C], or one sequence [T, C]; of the layer's dtype. In training
+        the tape refers to it: do not change it before `backward`.
+        state: the initial h [L * D, N, H] ([L * D, H] for one sequence), for the LSTM a tuple (h, c); zeros
+        by default.
+        lengths: [N] integers from 0 to T in any order; y past a row's length is zero, the final state is that
+        of its last step, and the reverse direction starts there.
+        Returns (y, state): y [T, N, D * H] in x's layout, and the final state, shaped as the initial one.
+        Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
+        """
+        x = validation.ndarray("x", x, self.dtype)
+        batched = x.ndim != 2
+        validation.fits("x", x, self._layout(batched, "T", "N", self.input_size))
+        rows = x.shape[0 if self.batch_first else 1] if batched else 1
+        state = self._state_in("state", state, rows, batched)
+        y, final = self._run(self._time_major(x, batched), state, lengths, self.dropout, batched)
+        return self._user_layout(y, batched), self._state_out(final, batched)
+
+    def backward(self, dy: Array | None, dstate: Any = None) -> tuple[Array, State]:
+        """Backpropagate through this thread's last call, which must have been in training mode.
+
+        dy: the gradient of y, of y's shape; None for zeros.
+        dstate: the gradient of the final state, of its structure (either of the LSTM's two may be None);
+        zeros by default.
+        Returns (dx, dstate0), the gradients of x and of the initial state; those of the weights are added to
+        `.grads`.
+        Raises RuntimeError in eval mode, without a call before, and a second time after one call; TypeError
+        and ValueError as the call does (the tape is kept then).
+        """
+        tape, batched = self._take_tape()
+        try:
+            if dy is not None:
+                dy = validation.ndarray("dy", dy, self.dtype)
+                width = self.num_directions * self.hidden_size
+                validation.fits("dy", dy, self._layout(batched, tape.steps, tape.rows, width))
+                dy = self._time_major(dy, batched)
+            dstate = self._state_in("dstate", dstate, tape.rows, batched, parts_optional=True)
+        except (TypeError, ValueError):
+            self._tapes.keep((tape, batched))
+            raise
+        dx, dstate0 = self._back(tape, dy, dstate)
+        return self._user_layout(dx, batched), self._state_out(dstate0, batched)
+
+    # --- Layouts: the user's, and [T, N, units]
+
+    def _layout(self, batched: bool, steps: int | str, rows: int | str, units: int) -> tuple[int | str, ...]:
+        if not batched:
+            return (steps, units)
+        return (rows, steps, units) if self.batch_first else (steps, rows, units)
+
+    def _time_major(self, array: Array, batched: bool) -> Array:
+        if not batched:
+            return array[:, np.newaxis]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
+    def _user_layout(self, array: Array, batched: bool) -> Array:
+        if not batched:
+            return array[:, 0]
+        return array.swapaxes(0, 1) if self.batch_first else array
+
+    def _state_in(self, name: str, state: Any, rows: int, batched: bool, parts_optional: bool = False) -> Any:
+        layers = self.num_layers * self.num_directions
+        shape = (layers, rows, self.hidden_size) if batched else (layers, self.hidden_size)
+        h, c = validation.state(name, state, self.cell, self.dtype, shape, parts_optional)
+        pair = (h, c) if self.cell == "lstm" and state is not None else h
+        return pair if batched else map_state(lambda part: part[:, np.newaxis], pair)
+
+    def _state_out(self, state: State, batched: bool) -> State:
+        out: State = state if batched else map_state(lambda part: part[:, 0], state)
+        return out
+
+    def extra_repr(self) -> str:
+        """The arguments that are not the defaults."""
+        text = f"{self.input_size}, {self.hidden_size}"
+        text += f", num_layers={self.num_layers}" if self.num_layers != 1 else ""
+        text += ", nonlinearity='relu'" if self.cell == "rnn_relu" else ""
+        text += ", bias=False" if not self.bias else ""
+        text += ", batch_first=True" if self.batch_first else ""
+        text += f", dropout={self.dropout:g}" if self.dropout else ""
+        text += ", bidirectional=True" if self.bidirectional else ""
+        text += ", reset_after=False" if self.cell == "gru_reset_before" else ""
+        return text + (f", dtype={self.dtype}" if self.dtype != DEFAULT_DTYPE else "")
+
+
+class RNN(RecurrentLayer):
+    """Elman's network: h = f(W_ih x + b_ih + W_hh h' + b_hh), f = tanh or relu (Elman 1990).
+
+    input_size, hidden_size, num_layers: C, H, L. nonlinearity: "tanh" or "relu". bias: whether there are b_ih
+    and b_hh. batch_first: x and y are [N, T, ...] (states never). dropout: the probability that an output of
+    a layer is zeroed for the layer above, in training. bidirectional: a second direction runs from each row's
+    end, and outputs are concatenated. dtype: float32 or float64. rng: a numpy.random.Generator or a seed, for
+    the weights and the dropout; fresh by default. recurrent_init: "uniform" (on -1/sqrt(H)..1/sqrt(H),
+    PyTorch's, as all other weights) or "orthogonal".
+    Raises TypeError and ValueError for arguments of a wrong type or range.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike = DEFAULT_DTYPE,
+        rng: Seed = None,
+        recurrent_init: str = "uniform",
+        proj_size: int = 0,
+    ) -> None:
+        refuse_projection(proj_size)
+        self.nonlinearity = validation.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        super().__init__(
+            f"rnn_{nonlinearity}",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            rng,
+            recurrent_init,
+        )
+
+
+class LSTM(RecurrentLayer):
+    """Long short-term memory: c = f c' + i g, h = o tanh(c), i, f, o = sigmoid(...), g = tanh(...).
+
+    Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; the gates' order is i f g o. The
+    state is a tuple (h, c). Arguments as `RNN`'s; forget_bias sets what the forget gates' two biases sum to
+    at first (1: Jozefowicz et al. 2015; None: uniform as the rest). proj_size is not there yet.
+    Raises NotImplementedError for proj_size other than 0, else as `RNN`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        dtype: DTypeLike = DEFAULT_DTYPE,
+        rng: Seed = None,
+        recurrent_init: str = "uniform",
+        forget_bias: float | None = None,
+    ) -> None:
+        refuse_projection(proj_size)
+        super().__init__(
+            "lstm",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            rng,
+            recurrent_init,
+            forget_bias,
+        )
+
+
+class GRU(RecurrentLayer):
+    """Gated recurrent unit: h = (1 - z) n + z h', r, z = sigmoid(...); the gates' order is r z n.
+
+    reset_after: True for n = tanh(W_in x + b_in + r (W_hn h' + b_hn)), as PyTorch and cuDNN compute it; False
+    for n = tanh(W_in x + b_in + W_hn (r h') + b_hn), as Cho et al. 2014 print it. Other arguments as `RNN`'s.
+    Raises as `RNN`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        dtype: DTypeLike = DEFAULT_DTYPE,
+        rng: Seed = None,
+        recurrent_init: str = "uniform",
+        proj_size: int = 0,
+    ) -> None:
+        refuse_projection(proj_size)
+        self.reset_after = validation.flag("reset_after", reset_after)
+        super().__init__(
+            "gru" if reset_after else "gru_reset_before",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            rng,
+            recurrent_init,
+        )
+
+
+def refuse_projection(proj_size: int) -> None:
+    """Raise NotImplementedError unless proj_size is 0."""
+    if validation.integer("proj_size", proj_size, 0) != 0:
+        raise NotImplementedError(f"proj_size must be 0 in this version, got {proj_size}")

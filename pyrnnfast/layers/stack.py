@@ -1,0 +1,148 @@
+"""What the recurrent layers and the single-step cells share: weights, the pack, the tape, the call."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pyrnnfast import functional, validation
+from pyrnnfast._types import Array, ArrayLike, DTypeLike, Seed, State
+from pyrnnfast.functional import PackHandle, TapeHandle
+from pyrnnfast.layers import init
+from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.tape import TapeSlot
+
+DEFAULT_DTYPE = np.float32
+
+
+class Stack(Module):
+    """The weights of a recurrent stack, and its calls on time-major batches."""
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        bidirectional: bool,
+        dtype: DTypeLike,
+        rng: Seed,
+        recurrent_init: str,
+        forget_bias: float | None,
+        suffix: str,
+    ) -> None:
+        """Create the weights; `suffix` is a format of their names, as "_l{layer}{reverse}"."""
+        super().__init__()
+        self.cell = cell
+        self.input_size = validation.integer("input_size", input_size, 1)
+        self.hidden_size = validation.integer("hidden_size", hidden_size, 1)
+        self.num_layers = validation.integer("num_layers", num_layers, 1)
+        self.bias = validation.flag("bias", bias)
+        self.bidirectional = validation.flag("bidirectional", bidirectional)
+        self.dtype = validation.float_dtype("dtype", dtype)
+        self.rng = validation.generator(rng)
+        self.num_directions = 2 if self.bidirectional else 1
+        self._packed: tuple[int, PackHandle] | None = None
+        self._tapes: TapeSlot[tuple[TapeHandle, bool]] = TapeSlot()
+        validation.choice("recurrent_init", recurrent_init, ("uniform", "orthogonal"))
+        if forget_bias is not None:
+            forget_bias = validation.number("forget_bias", forget_bias)
+            if not self.bias:
+                raise ValueError(f"forget_bias needs bias=True, got forget_bias={forget_bias} and bias=False")
+        self._create_weights(recurrent_init, forget_bias, suffix)
+
+    def _create_weights(self, recurrent_init: str, forget_bias: float | None, suffix: str) -> None:
+        """Draw the weights in PyTorch's order: for each layer, each direction: W_ih, W_hh, b_ih, b_hh."""
+        hidden, gates, directions = self.hidden_size, validation.GATES[self.cell], self.num_directions
+        bound = 1 / math.sqrt(hidden)
+        units = gates * hidden
+        widest = max(self.input_size, directions * hidden)
+        validation.addressable("the weights", (units, widest), self.dtype.itemsize)
+        for layer in range(self.num_layers):
+            below = self.input_size if layer == 0 else directions * hidden
+            for reverse in ["", "_reverse"][:directions]:
+                end = suffix.format(layer=layer, reverse=reverse)
+                weight_ih = init.uniform(self.rng, (units, below), bound, self.dtype)
+                self._add_parameter("weight_ih" + end, weight_ih)
+                if recurrent_init == "orthogonal":
+                    weight_hh = init.orthogonal(self.rng, gates, hidden, self.dtype)
+                else:
+                    weight_hh = init.uniform(self.rng, (units, hidden), bound, self.dtype)
+                self._add_parameter("weight_hh" + end, weight_hh)
+                for name in ["bias_ih", "bias_hh"] if self.bias else []:
+                    values = init.uniform(self.rng, (units,), bound, self.dtype)
+                    if forget_bias is not None:  # the gate sees the sum of both
+                        values[hidden : 2 * hidden] = forget_bias if name == "bias_ih" else 0
+                    self._add_parameter(name + end, values)
+
+    def pack(self) -> PackHandle:
+        """Return the weights of now as the kernels read them, for `pyrnnfast.functional`.
+
+        The same handle is given out until a weight changes.
+        """
+        packed = self._packed
+        if packed is None or packed[0] != self.version:
+            with self._lock:
+                version = self.version
+                handle = functional.pack(
+                    self.cell,
+                    list(self._parameters.values()),
+                    num_layers=self.num_layers,
+                    bidirectional=self.bidirectional,
+                    bias=self.bias,
+                )
+                self._packed = packed = (version, handle)
+        return packed[1]
+
+    def add_gradients(self, dweights: list[Array]) -> None:
+        """Add the weight gradients of `pyrnnfast.functional.backward` to `.grads`."""
+        self._add_gradients(dict(zip(self._parameters, dweights, strict=True)))
+
+    def _run(
+        self,
+        x: Array,
+        state: State | None,
+        lengths: ArrayLike | None,
+        dropout: float,
+        batched: bool,
+    ) -> tuple[Array, State]:
+        """Call the stack on x [T, N, C]; in training the tape, and `batched` with it, is kept for `_back`."""
+        seed = None
+        if self.training and dropout > 0 and self.num_layers > 1:
+            with self._lock:
+                seed = int(self.rng.integers(validation.MAX_SEED, dtype=np.uint64, endpoint=True))
+        self._tapes.drop()
+        y, final, tape = functional.forward(
+            self.pack(), x, state, lengths, dropout=dropout, seed=seed, training=self.training
+        )
+        if tape is not None:
+            self._tapes.keep((tape, batched))
+        return y, final
+
+    def _take_tape(self) -> tuple[TapeHandle, bool]:
+        if not self.training:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs training mode, got a layer in eval mode: call train() "
+                "and the layer before it"
+            )
+        return self._tapes.take(type(self).__name__)
+
+    def _back(self, tape: TapeHandle, dy: Array | None, dstate: Any) -> tuple[Array, State]:
+        """Add to the gradients; return those of x [T, N, C] and of the initial state."""
+        dx, dstate0, dweights = functional.backward(tape, dy, dstate)
+        self.add_gradients(dweights)
+        assert dx is not None
+        return dx, dstate0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_packed": None}
+
+
+def map_state(function: Any, state: Any) -> Any:
+    """Apply `function` to h, or to each of (h, c); None stays None."""
+    if isinstance(state, tuple):
+        return tuple(None if part is None else function(part) for part in state)
+    return None if state is None else function(state)
