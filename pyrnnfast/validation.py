@@ -261,3 +261,44 @@ def state(
         for i, part in enumerate(value)
     )
     return h, c
+
+
+# --- The layers around the recurrence, losses, clipping
+
+
+def floats(name: str, value: object, dtype: np.dtype[Any] | None, last: Dimension | None = None) -> Array:
+    """Return `value`, an array of exactly `dtype`, its shape ending in `last`, in C order and aligned."""
+    array = ndarray(name, value, dtype)
+    if last is not None and (array.ndim == 0 or (last != array.shape[-1] and not isinstance(last, str))):
+        raise ValueError(f"{name} must have shape (..., {last}), got {array.shape}")
+    return shaped(name, array, dtype, array.shape)
+
+
+def indices(name: str, value: object, count: int, besides: int | None = None) -> Integers:
+    """Return `value` as int64 in C order; it must hold integers from 0 to count - 1, or `besides`."""
+    expected = f"an array of integers from 0 to {count - 1}" + ("" if besides is None else f" or {besides}")
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be {expected}, got {_kind(value)}")
+    if value.dtype.kind not in "iu" or not value.dtype.isnative:
+        native = "" if value.dtype.isnative else " (not in native byte order)"
+        raise TypeError(f"{name} must be {expected}, got {value.dtype}{native}")
+    if value.size and (value.min() < 0 or value.max() >= count):
+        bad = value[((value < 0) | (value >= count)) & (True if besides is None else value != besides)]
+        if bad.size:
+            raise ValueError(f"{name} must be {expected}, got {bad[0]}")
+    return np.require(value, np.int64, ["C", "A"]).view(np.ndarray)
+
+
+def all_between(name: str, array: Array, low: float, high: float) -> None:
+    """Raise ValueError unless every number is from `low` to `high`; NaN is not."""
+    if array.size and not (array.min() >= low and array.max() <= high):
+        bad = array[~((array >= low) & (array <= high))][0]
+        raise ValueError(f"{name} must be finite and from {low:g} to {high:g}, got {bad}")
+
+
+def writable(name: str, value: object) -> Array:
+    """Return `value`, an array of float32 or float64 that may be written."""
+    array = ndarray(name, value, None)
+    if not array.flags.writeable:
+        raise ValueError(f"{name} must be writable, got a read-only array")
+    return array

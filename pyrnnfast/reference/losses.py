@@ -15,7 +15,7 @@ def softmax_cross_entropy(
 ) -> tuple[float, Array]:
     """Return the weighted mean of -log softmax(logits)[target], and its gradient.
 
-    logits [M, V]; targets [M], each in 0..V-1 or ignore_index; weights [M], finite and at least 0, None for ones.
+    logits [M, V]; targets [M], each in 0..V-1 or ignore_index; weights [M], finite, >= 0, None for ones.
     A token with the target ignore_index or the weight 0 counts for nothing, even where its logits are NaN.
 
         log_p = x - max(x) - log sum exp(x - max(x));  loss = -sum_m w_m log_p[m, target_m] / sum_m w_m
@@ -47,7 +47,7 @@ def softmax_cross_entropy(
 def sigmoid_cross_entropy(logits: Array, targets: Array, weights: Array | None) -> tuple[float, Array]:
     """Return the weighted mean of -t log s(x) - (1 - t) log(1 - s(x)) with s the sigmoid, and its gradient.
 
-    logits [M]; targets [M] in 0..1, of the same dtype; weights [M], finite and at least 0, None for ones.
+    logits [M]; targets [M] in 0..1, of the same dtype; weights [M], finite, >= 0, None for ones.
     A label whose weight is 0 counts for nothing, even where its logit is NaN.
 
         loss = max(x, 0) - x t + log(1 + exp(-|x|));  dx = (s(x) - t) * w / sum w

@@ -1,0 +1,69 @@
+"""`Dropout`: zeros at random in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pyrnnfast import validation
+from pyrnnfast._types import Array, Seed
+from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.tape import TapeSlot
+
+Kept = npt.NDArray[np.bool_]
+
+
+class Dropout(Module):
+    """Inverted dropout, as torch.nn.Dropout (Srivastava et al. 2014).
+
+    p: the probability of a zero, in [0, 1], default 0.5. rng: a numpy.random.Generator, a seed, or None for a
+    fresh one.
+    Raises TypeError or ValueError for an argument of the wrong type or out of its range.
+
+        in training  y = x * kept / (1 - p), each number kept with probability 1 - p;  in eval  y = x
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
+        super().__init__()
+        self.p = validation.probability("p", p)
+        self.rng = validation.generator(rng)
+        self._tapes: TapeSlot[tuple[tuple[int, ...], Kept | None]] = TapeSlot()
+
+    def __call__(self, x: Array) -> Array:
+        """Drop numbers of x, float32 or float64 of any shape.
+
+        Returns y of the shape and dtype of x; x itself in eval and for p = 0. Raises TypeError for x of
+        another dtype.
+        """
+        self._tapes.drop()
+        x = validation.floats("x", x, None)
+        if not self.training:
+            return x
+        kept = None
+        if self.p > 0:
+            with self._lock:
+                kept = self.rng.random(x.shape, dtype=np.float32) >= self.p
+        self._tapes.keep((x.shape, kept))
+        return self._masked(x, kept)
+
+    def backward(self, dy: Array) -> Array:
+        """Go back through this thread's last call in training.
+
+        dy: the gradient of y, of its shape. Returns dx = dy * kept / (1 - p).
+        Raises RuntimeError without such a call, or for a second time after it; TypeError or ValueError for
+        dy of another dtype or shape.
+        """
+        shape, kept = self._tapes.take("Dropout")
+        return self._masked(validation.shaped("dy", dy, None, shape), kept)
+
+    def _masked(self, x: Array, kept: Kept | None) -> Array:
+        if kept is None:
+            return x
+        y: Array = np.multiply(x, kept, dtype=x.dtype)
+        if self.p < 1:
+            y *= 1 / (1 - self.p)
+        return y
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"p={self.p:g}"
