@@ -1,0 +1,11 @@
+// One function for each subject of the module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pyrnnfast {
+
+void register_rnn(pybind11::module_ &m);
+void register_runtime(pybind11::module_ &m);
+
+}  // namespace pyrnnfast

@@ -1,0 +1,206 @@
+// Pack, Tape, forward and backward.
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "../dispatch/select.hpp"
+#include "../driver/parallel.hpp"
+#include "../driver/problem.hpp"
+#include "arrays.hpp"
+#include "register.hpp"
+
+namespace pyrnnfast {
+
+namespace {
+
+template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;
+template <class T> using TapePtr = std::unique_ptr<Tape<T>>;
+
+struct PyPack {
+  std::variant<PackPtr<float>, PackPtr<double>> pack;
+  bool bias;
+  std::string isa;
+
+  template <class F> auto read(const F &f) const {
+    return std::visit([&](const auto &p) { return f(*p); }, pack);
+  }
+};
+
+struct PyTape {
+  std::variant<TapePtr<float>, TapePtr<double>> tape;
+  py::object pack, x, lengths;  // x is read again in backward
+  Size steps, rows;
+};
+
+const Cell &find_cell(const std::string &name) {
+  for (const Cell &cell : kCells)
+    if (name == cell.name) return cell;
+  throw py::value_error("cell: got '" + name + "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
+}
+
+template <class T>
+PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, bool bias, const Level &level) {
+  const Size each = bias ? 4 : 2;
+  if (L < 1 || Size(arrays.size()) != L * D * each)
+    throw py::value_error("weights: got " + std::to_string(arrays.size()) + " arrays, expected " +
+                          std::to_string(L * D * each));
+  const auto hh = py::cast<py::array>(arrays[1]);
+  const auto ih = py::cast<py::array>(arrays[0]);
+  const Size H = hh.ndim() == 2 ? hh.shape(1) : 0, C = ih.ndim() == 2 ? ih.shape(1) : 0, G = cell.gates;
+  if (H < 1 || C < 1) throw py::value_error("weights: got an empty or one-dimensional matrix, expected [G*H, C], [G*H, H]");
+  std::vector<LayerWeights<T>> weights;
+  for (Size i = 0; i < L * D; ++i) {
+    const Size inputs = i < D ? C : D * H;
+    const auto get = [&](Size k, const Extents &shape) {
+      return expect_array<T>(arrays[i * each + k], shape, "weights[" + std::to_string(i * each + k) + "]").data();
+    };
+    weights.push_back({get(0, {G * H, inputs}), get(1, {G * H, H}), bias ? get(2, {G * H}) : nullptr,
+                       bias ? get(3, {G * H}) : nullptr});
+  }
+  py::gil_scoped_release nogil;  // packing reads arrays that `arrays` keeps alive
+  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights);
+}
+
+PyPack new_pack(const std::string &name, const py::list &weights, Size layers, bool bidirectional, bool bias,
+                const std::optional<std::string> &isa) {
+  const Cell &cell = find_cell(name);
+  const Level &level = find_level(isa.value_or(""));
+  if (weights.empty()) throw py::value_error("weights: got none");
+  const Size D = bidirectional ? 2 : 1;
+  if (py::isinstance<py::array_t<float>>(weights[0]))
+    return {make_pack<float>(cell, weights, layers, D, bias, level), bias, level.name};
+  return {make_pack<double>(cell, weights, layers, D, bias, level), bias, level.name};
+}
+
+std::function<bool()> signal_check() {
+  return [] {
+    py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  };
+}
+
+// Runs the driver without the GIL: it touches no Python object, and calls last up to minutes.
+template <class F> auto run_driver(const F &call) {
+  try {
+    py::gil_scoped_release nogil;
+    return call();
+  } catch (const Interrupted &) {
+    throw py::error_already_set();  // the signal's handler has set it
+  }
+}
+
+int threads_of(int threads) { return threads > 0 ? threads : default_threads(); }
+
+template <class T>
+py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const py::array &x_any, const py::object &h0,
+                      const py::object &c0, const py::object &lengths, double dropout, uint64_t seed, bool training,
+                      int threads) {
+  if (x_any.ndim() != 3) throw py::value_error("x: got " + std::to_string(x_any.ndim()) + " dimensions, expected 3");
+  const Size steps = x_any.shape(0), N = x_any.shape(1), H = pack->hidden, D = pack->directions;
+  const auto x = expect_array<T>(x_any, {steps, N, pack->inputs}, "x");
+  const Extents state{pack->layers * D, N, H};
+  const bool cell_state = pack->cell.cell_state;
+  py::array_t<T> y({steps, N, D * H}), h(state), c(cell_state ? state : Extents{0});
+  if (!lengths.is_none()) {
+    const auto each = expect_array<int64_t>(lengths, {N}, "lengths");
+    for (Size n = 0; n < N; ++n)
+      if (each.at(n) < 0 || each.at(n) > steps)
+        throw py::value_error("lengths: got " + std::to_string(each.at(n)) + ", expected 0 to " + std::to_string(steps));
+    std::fill_n(y.mutable_data(), y.size(), T(0));
+  }
+  const ForwardArgs<T> args{pack, steps, N, x.data(), optional_data<T>(h0, state, "h0"),
+                            cell_state ? optional_data<T>(c0, state, "c0") : nullptr,
+                            optional_data<int64_t>(lengths, {N}, "lengths"), y.mutable_data(), h.mutable_data(),
+                            cell_state ? c.mutable_data() : nullptr, {training ? dropout : 0.0, seed}, training,
+                            threads_of(threads), signal_check()};
+  TapePtr<T> tape = run_driver([&] { return forward(args); });
+  py::object kept = py::none();
+  if (tape) {
+    auto result = std::make_unique<PyTape>();
+    *result = {std::move(tape), py_pack, x, lengths, steps, N};
+    kept = py::cast(std::move(result));
+  }
+  return py::make_tuple(y, h, cell_state ? py::object(c) : py::object(py::none()), kept);
+}
+
+py::tuple py_forward(const py::object &py_pack, const py::array &x, const py::object &h0, const py::object &c0,
+                     const py::object &lengths, double dropout, uint64_t seed, bool training, int threads) {
+  return std::visit(
+      [&](const auto &pack) { return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads); },
+      py_pack.cast<const PyPack &>().pack);
+}
+
+template <class T>
+py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py::object &dh, const py::object &dc,
+                       bool input_gradient, int threads) {
+  const Pack<T> &pack = *tape.pack;
+  const Size steps = tape.steps, N = tape.rows, H = pack.hidden, L = pack.layers, D = pack.directions, G = pack.cell.gates;
+  const Extents state{L * D, N, H};
+  const bool cell_state = pack.cell.cell_state;
+  py::object dx = py::none();
+  T *dx_data = nullptr;
+  if (input_gradient) {
+    auto array = zeros<T>({steps, N, pack.inputs});
+    dx_data = array.mutable_data();
+    dx = std::move(array);
+  }
+  py::array_t<T> dh0(state), dc0(cell_state ? state : Extents{0});
+  BackwardArgs<T> args{&tape, optional_data<T>(dy, {steps, N, D * H}, "dy"), optional_data<T>(dh, state, "dh"),
+                       cell_state ? optional_data<T>(dc, state, "dc") : nullptr, dx_data, dh0.mutable_data(),
+                       cell_state ? dc0.mutable_data() : nullptr, {}, threads_of(threads), signal_check()};
+  py::list gradients;
+  const auto add = [&](const Extents &shape) {
+    auto array = zeros<T>(shape);
+    T *data = array.mutable_data();
+    gradients.append(std::move(array));
+    return data;
+  };
+  for (Size i = 0; i < L * D; ++i) {
+    WeightGradients<T> out{add({G * H, i < D ? pack.inputs : D * H}), add({G * H, H}), nullptr, nullptr};
+    if (bias) {
+      out.bias_ih = add({G * H});
+      out.bias_hh = add({G * H});
+    }
+    args.weights.push_back(out);
+  }
+  run_driver([&] { backward(args); return 0; });
+  return py::make_tuple(dx, dh0, cell_state ? py::object(dc0) : py::object(py::none()), gradients);
+}
+
+py::tuple py_backward(PyTape &tape, const py::object &dy, const py::object &dh, const py::object &dc, bool input_gradient,
+                      int threads) {
+  const bool bias = tape.pack.cast<const PyPack &>().bias;
+  return std::visit([&](auto &t) { return run_backward(*t, bias, dy, dh, dc, input_gradient, threads); }, tape.tape);
+}
+
+}  // namespace
+
+void register_rnn(py::module_ &m) {
+  using namespace py::literals;
+  py::class_<PyPack>(m, "Pack", "The weights of a stack in the kernels' layout.")
+      .def(py::init(&new_pack), "cell"_a, "weights"_a, "num_layers"_a, "bidirectional"_a, "bias"_a, "isa"_a = py::none())
+      .def_property_readonly("cell", [](const PyPack &p) { return p.read([](const auto &q) { return std::string(q.cell.name); }); })
+      .def_property_readonly("input_size", [](const PyPack &p) { return p.read([](const auto &q) { return q.inputs; }); })
+      .def_property_readonly("hidden_size", [](const PyPack &p) { return p.read([](const auto &q) { return q.hidden; }); })
+      .def_property_readonly("num_layers", [](const PyPack &p) { return p.read([](const auto &q) { return q.layers; }); })
+      .def_property_readonly("num_directions", [](const PyPack &p) { return p.read([](const auto &q) { return q.directions; }); })
+      .def_property_readonly("dtype", [](const PyPack &p) -> py::dtype {
+        return p.pack.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>();
+      })
+      .def_readonly("bias", &PyPack::bias)
+      .def_readonly("isa", &PyPack::isa);
+  py::class_<PyTape>(m, "Tape", "What a training forward keeps for backward; opaque.")
+      .def_readonly("steps", &PyTape::steps)
+      .def_readonly("rows", &PyTape::rows)
+      .def_readonly("pack", &PyTape::pack)
+      .def_readonly("lengths", &PyTape::lengths);
+  m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a, "training"_a,
+        "num_threads"_a, "Runs a stack; returns (y, h, c or None, tape or None).");
+  m.def("backward", &py_backward, "tape"_a, "dy"_a, "dh"_a, "dc"_a, "input_gradient"_a, "num_threads"_a,
+        "BPTT through a tape; returns (dx or None, dh0, dc0 or None, gradients of the weights in their order).");
+}
+
+}  // namespace pyrnnfast

@@ -1,0 +1,122 @@
+// The only door between the driver and the kernels: plain structs and a table of function pointers.
+//
+// Letters: T steps, N rows (batch), C inputs, H hidden units, K depth of a product. VL is the number of lanes of one
+// vector. Hidden units are padded to Hp, a multiple of VL; a *group* is one vector of hidden units. A row of gates is
+// [slot][Hp]; a slot is one gate, or a value kept beside the gates (see driver/cell.hpp). A *strip* is a packed block of
+// weights, [K][width][VL] with width 2 or 3 vectors.
+//
+// Every pointer belongs to the caller. Nothing here allocates, throws, locks or knows of threads. This header is included
+// by the units compiled with wide instruction sets, so it holds no functions (the one-definition rule).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pyrnnfast {
+
+using Size = std::ptrdiff_t;
+
+enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before };
+constexpr int kCellKinds = 5;
+constexpr int kMaxPhases = 2;
+
+// dst strips of `width` vectors, dst element (k0 + k, col0 + j) = src[k * row_stride + j * col_stride].
+// Lanes up to the next multiple of VL are set to zero.
+template <class T> struct PackArgs {
+  const T *src;
+  Size row_stride, col_stride;
+  Size depth, cols;   // extent of src
+  T *dst;             // [strips][strip_depth][width * VL]
+  Size strip_depth;   // K of the whole packed matrix
+  Size width;         // vectors in a strip: 2 or 3
+  Size k0, col0;      // where src begins inside the packed matrix; col0 is a multiple of VL
+};
+
+enum class Start : int { zero, bias, output };  // what a product's accumulator begins with
+
+// c[row_c(i)][j] = start + sum_k a[i][k] b[k][j], one ascending chain of FMAs over k. With `add`, the sum (from zero) is
+// then added to c.
+template <class T> struct GemmArgs {
+  Size rows, cols, depth;
+  const T *a;          // [rows][lda]
+  Size lda;
+  const T *b;          // strips of two vectors, [ceil(cols / (2 VL))][depth][2 VL]
+  Size strip_begin, strip_end;
+  T *c;                // [..][ldc]
+  Size ldc;
+  const int64_t *c_rows;  // [rows] row of c for each row of a; null: the same
+  const T *bias;       // [cols padded to VL]; read when start is bias
+  Start start;
+  bool add;
+};
+
+// One phase of one forward step, for `rows` rows and the groups [group_begin, group_end).
+// Pointers are those of the first row; each has the stride named after it.
+template <class T> struct ForwardStep {
+  Size rows, group_begin, group_end, hidden, padded;  // padded = Hp
+  const T *a;          // [rows][lda] source of the product: h' or r * h'
+  Size lda, depth;
+  const T *weights;    // recurrent weights of this phase, strips
+  const T *bias;       // [slots][Hp] start of the slots that have no input projection
+  T *gates;            // [rows][ld_gates] in: input projection; out: gates after their activation if keep
+  Size ld_gates;
+  const T *h_prev;     // [rows][ld]
+  T *h_next;           // [rows][ld]; not h_prev
+  const T *c_prev;     // [rows][ld] LSTM; may be c_next
+  T *c_next;           // [rows][ld] LSTM
+  T *reset;            // [rows][ld] r * h', GRU with reset before
+  Size ld;             // stride of h, c and reset
+  T *y;                // [..][ldy] outputs, unpadded; null: none
+  Size ldy;
+  const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
+  bool keep;
+  bool weights_outer;  // walk the weights in the outer loop (they do not fit the cache), the rows in the inner one
+};
+
+// One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is none).
+template <class T> struct BackwardStep {
+  Size rows, group_begin, group_end, hidden, padded;
+  const T *a;          // [rows][lda] gate gradients
+  Size lda, depth;
+  const T *weights;
+  const T *gates;      // [rows][ld_gates] from the tape
+  T *dgates;           // [rows][ld_gates] out
+  Size ld_gates;
+  const T *h_prev;     // [rows][ld]
+  const T *c_prev;     // [rows][ld] LSTM
+  const T *c_next;     // [rows][ld] LSTM
+  Size ld;             // stride of h, c
+  T *dh;               // [rows][padded] in: what reaches h other than through W_hh; out: the same for the step before
+  T *dc;               // [rows][padded] LSTM, likewise
+  const T *dy;         // [..][ldy] gradient of the outputs, unpadded; null: zero
+  Size ldy;
+  const int64_t *dy_rows;
+  bool weights_outer;
+};
+
+struct DropoutArgs {
+  uint64_t seed;
+  uint32_t time, row, tag;  // Philox counter (time, row, unit / 4, tag)
+  uint32_t threshold;       // keep where the random word is >= threshold
+};
+
+template <class T> struct KernelTable {
+  const char *name;
+  Size lanes;      // VL
+  Size max_rows;   // rows of the largest tile with strips of two vectors
+  void (*pack)(const PackArgs<T> &);
+  void (*gemm)(const GemmArgs<T> &);
+  // dst[j][i] = src[i][j] for i < rows, j < cols
+  void (*transpose)(const T *src, Size ld_src, Size rows, Size cols, T *dst, Size ld_dst);
+  // sum[j] += (sum over i of src[i][j], from zero), j < cols, cols a multiple of VL
+  void (*add_column_sums)(const T *src, Size ld, Size rows, Size cols, T *sum);
+  // x[k] = kept ? x[k] * scale : 0
+  void (*dropout)(const DropoutArgs &, T scale, T *x, Size count);
+  void (*sigmoid)(const T *x, T *y, Size count);
+  void (*tanh)(const T *x, T *y, Size count);
+  void (*forward[kCellKinds][kMaxPhases])(const ForwardStep<T> &);
+  void (*backward[kCellKinds][kMaxPhases])(const BackwardStep<T> &);
+  void (*backward_state)(const BackwardStep<T> &);  // dh += product
+};
+
+}  // namespace pyrnnfast

@@ -1,0 +1,294 @@
+// BPTT of a whole stack: the stages of forward, last first. In a stage the recurrences of its jobs run first, split like
+// forward's; then all threads together turn each job's gate gradients into dX and dW. Gate gradients live one chunk.
+#include <algorithm>
+
+#include "input.hpp"
+#include "parallel.hpp"
+#include "plan.hpp"
+#include "problem.hpp"
+#include "states.hpp"
+#include "weight_gradients.hpp"
+
+namespace pyrnnfast {
+
+namespace {
+
+constexpr Size kGatherRows = 128;
+
+template <class T> class Backward {
+ public:
+  explicit Backward(const BackwardArgs<T> &args)
+      : args_(args), tape_(*args.tape), pack_(*tape_.pack), clock_(tape_.clock),
+        plan_(make_plan(pack_, clock_, args.threads, true)),
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), sums_(tape_, plan_.threads) {
+    const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions, state = N * pack_.hidden;
+    for (Size i = 0; i < L * D; ++i) {
+      Flow flow;
+      flow.dgates = Buffer<T>(plan_.chunk * N * pack_.row());
+      flow.carried = Buffer<T>(N * pack_.row());
+      flow.dh = sorted_state(args.dh ? args.dh + i * state : nullptr, clock_, pack_.hidden, pack_.padded);
+      if (pack_.cell.cell_state)
+        flow.dc = sorted_state(args.dc ? args.dc + i * state : nullptr, clock_, pack_.hidden, pack_.padded);
+      flows_.push_back(std::move(flow));
+    }
+    for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * D * pack_.hidden, true);
+    Size widest = pack_.inputs;
+    if (L > 1) widest = std::max(widest, D * pack_.hidden);
+    ld_input_ = row_stride<T>(widest);
+    for (int i = 0; i < plan_.threads; ++i)
+      scratch_.push_back({Buffer<T>(tape_.dropout.active() ? kGatherRows * ld_input_ : 0),
+                          Buffer<int64_t>(std::max(kGatherRows, N))});
+  }
+
+  bool run() {
+    Poll poll(args_.interrupted);
+    run_team(plan_.threads, [&](Member member) { work(member, poll); });
+    if (barrier_.stop_requested()) return false;
+    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) initial_state(i);
+    return true;
+  }
+
+ private:
+  // What flows back through one layer and direction.
+  struct Flow {
+    Buffer<T> dgates;   // [rows of the chunk][row]
+    Buffer<T> carried;  // [N][row]: those of the step after the chunk
+    Buffer<T> dh, dc;   // [N][Hp], sorted
+  };
+  struct Scratch {
+    Buffer<T> dropped;  // [kGatherRows][ld_input]: dX before its mask
+    Buffer<int64_t> rows;
+  };
+  struct Share {
+    int job, jobs, part, parts;
+    Size row_begin, row_end;
+  };
+
+  Share share_of(Member member) const {
+    Share share{0, 1, 0, 1, 0, clock_.rows()};
+    if (plan_.split == Split::rows) {
+      share.row_begin = clock_.row_begin(member.id, member.threads);
+      share.row_end = clock_.row_begin(member.id + 1, member.threads);
+    } else if (plan_.split == Split::jobs) {
+      share.job = member.id;
+      share.jobs = member.threads;
+    } else if (plan_.split == Split::units) {
+      share.part = member.id;
+      share.parts = member.threads;
+    }
+    return share;
+  }
+
+  bool meet(Member &member, Share &share, bool may_stop) {
+    switch (barrier_.wait(member.threads, may_stop)) {
+      case Barrier::Verdict::stop: return false;
+      case Barrier::Verdict::go: return true;
+      case Barrier::Verdict::solo: break;
+    }
+    if (member.id != 0) return false;
+    member.threads = 1;
+    share = share_of(member);
+    return true;
+  }
+
+  Flow &flow_of(const Job &job) { return flows_[job.layer * pack_.directions + job.direction]; }
+
+  void work(Member member, Poll &poll) {
+    Share share = share_of(member);
+    for (Size stage = schedule_.stages() - 1; stage >= 0; --stage) {
+      const Size jobs = schedule_.jobs(stage);
+      for (Size j = 0; j < jobs; ++j)
+        if (j % share.jobs == share.job && !recur(schedule_.job(stage, j), member, share)) return;
+      if (!meet(member, share, false)) return;
+      for (Size j = 0; j < jobs; ++j) {
+        const Job job = schedule_.job(stage, j);
+        sums_.add(job, flow_of(job).dgates.data(), args_.weights[job.layer * pack_.directions + job.direction], member);
+        input_gradient(job, member);
+      }
+      if (member.id == 0 && poll()) barrier_.request_stop();
+      if (!meet(member, share, true)) return;
+    }
+    if (schedule_.stages() == 0) return;
+  }
+
+  bool recur(const Job &job, Member &member, Share &share) {
+    for (Size s = job.end - 1; s >= job.begin; --s)
+      for (int phase = 0; phase < pack_.cell.phases; ++phase) {
+        step(job, s, phase, share, scratch_[member.id]);
+        if (share.parts > 1 && !meet(member, share, false)) return false;
+      }
+    if (job.begin == 0) first_state(job, share);
+    else carry(job, share);
+    return true;
+  }
+
+  T *dgates_at(const Job &job, Size s) {
+    return flow_of(job).dgates.data() + (clock_.offset(s) - clock_.offset(job.begin)) * pack_.row();
+  }
+
+  // The arguments of a phase over this share's units; rows and pointers are set by the caller.
+  BackwardStep<T> common(const Job &job, int phase, const Share &share) {
+    const BackwardPhase &back = pack_.cell.backward[phase];
+    BackwardStep<T> k{};
+    const Size pairs = (pack_.groups + 1) / 2;
+    k.group_begin = pairs * share.part / share.parts * 2;
+    k.group_end = std::min(pack_.groups, pairs * (share.part + 1) / share.parts * 2);
+    k.hidden = pack_.hidden;
+    k.padded = pack_.padded;
+    k.depth = (back.last - back.first) * pack_.padded;
+    k.lda = k.ld_gates = pack_.row();
+    k.weights = pack_.at(job.layer, job.direction).hidden_back[phase].data();
+    k.weights_outer = plan_.weights_outer;
+    k.ld = tape_.ld;
+    return k;
+  }
+
+  // One phase of step s. Rows whose last step is s have no following step: no product.
+  void step(const Job &job, Size s, int phase, const Share &share, Scratch &scratch) {
+    const BackwardPhase &back = pack_.cell.backward[phase];
+    const Size begin = share.row_begin, end = std::min(share.row_end, clock_.active(s));
+    const Size following = back.following ? std::clamp(clock_.active(s + 1), begin, std::max(begin, end)) : end;
+    run_rows(job, s, phase, share, scratch, begin, following, true);
+    run_rows(job, s, phase, share, scratch, following, end, false);
+  }
+
+  void run_rows(const Job &job, Size s, int phase, const Share &share, Scratch &scratch, Size n0, Size n1, bool product) {
+    if (n0 >= n1) return;
+    const BackwardPhase &back = pack_.cell.backward[phase];
+    History<T> &history = tape_.at(job.layer, job.direction);
+    Flow &flow = flow_of(job);
+    const Size ld = tape_.ld, row = pack_.row();
+    BackwardStep<T> k = common(job, phase, share);
+    k.rows = n1 - n0;
+    k.dgates = dgates_at(job, s) + n0 * row;
+    if (!product) k.depth = 0;
+    else if (!back.following) k.a = k.dgates + back.first * pack_.padded;
+    else k.a = (s + 1 == job.end ? flow.carried.data() : dgates_at(job, s + 1)) + n0 * row + back.first * pack_.padded;
+    k.gates = history.gates.data() + (clock_.offset(s) + n0) * row;
+    k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
+    if (pack_.cell.cell_state) {
+      k.c_prev = history.c_before(clock_, s, ld) + n0 * ld;
+      k.c_next = history.c_at(clock_, s, ld) + n0 * ld;
+      k.dc = flow.dc.data() + n0 * pack_.padded;
+    }
+    k.dh = flow.dh.data() + n0 * pack_.padded;
+    if (phase == 0) output_gradient(job, s, n0, k, scratch);
+    pack_.kernels.backward[int(pack_.cell.kind)][phase](k);
+  }
+
+  // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward clock's order).
+  void output_gradient(const Job &job, Size s, Size n0, BackwardStep<T> &k, Scratch &scratch) const {
+    const bool top = job.layer + 1 == pack_.layers, reverse = job.direction == 1;
+    if (top && args_.dy == nullptr) return;
+    k.ldy = pack_.directions * pack_.hidden;
+    k.dy = (top ? args_.dy : dinput_[job.layer].data()) + job.direction * pack_.hidden;
+    const Size time = clock_.time(reverse, s, 0);
+    if (!clock_.ragged()) {
+      k.dy += (time * clock_.rows() + n0) * k.ldy;
+    } else if (!top && !reverse) {
+      k.dy += (clock_.offset(s) + n0) * k.ldy;
+    } else {
+      k.dy_rows = scratch.rows.data();
+      for (Size n = 0; n < k.rows; ++n) scratch.rows.data()[n] = input_row(job.layer + 1, reverse, s, n0 + n);
+    }
+  }
+
+  // Row of the gradient of a layer's input: the user's order for x (and for dy, the "input" of no layer), else the
+  // forward clock's.
+  Size input_row(Size layer, bool reverse, Size s, Size n) const {
+    const Size time = clock_.time(reverse, s, n);
+    return layer == 0 || layer == pack_.layers ? time * tape_.rows + clock_.user(n) : clock_.offset(time) + n;
+  }
+
+  // d(gates) of the chunk's first step, which the chunk before it continues from.
+  void carry(const Job &job, const Share &share) {
+    const Size row = pack_.row(), end = std::min(share.row_end, clock_.active(job.begin));
+    if (share.part == 0 && share.row_begin < end)
+      std::copy(dgates_at(job, job.begin) + share.row_begin * row, dgates_at(job, job.begin) + end * row,
+                flow_of(job).carried.data() + share.row_begin * row);
+  }
+
+  // The state before the first step.
+  void first_state(const Job &job, const Share &share) {
+    const Size n0 = share.row_begin, n1 = std::min(share.row_end, clock_.active(0));
+    if (n0 >= n1) return;
+    BackwardStep<T> k = common(job, 0, share);
+    k.rows = n1 - n0;
+    k.a = dgates_at(job, 0) + n0 * pack_.row() + pack_.cell.backward[0].first * pack_.padded;
+    k.dh = flow_of(job).dh.data() + n0 * pack_.padded;
+    pack_.kernels.backward_state(k);
+  }
+
+  // dX += d(gates) W_ih for this thread's part of the chunk's rows.
+  void input_gradient(const Job &job, Member member) {
+    if (job.layer == 0 && args_.dx == nullptr) return;
+    const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
+    const bool masked = job.layer > 0 && tape_.dropout.active(), reverse = job.direction == 1;
+    const Size row = pack_.row(), lanes2 = 2 * pack_.kernels.lanes, width = weights.inputs;
+    Scratch &scratch = scratch_[member.id];
+    T *dx = job.layer == 0 ? args_.dx : dinput_[job.layer - 1].data();
+    GemmArgs<T> gemm{};
+    gemm.cols = width;
+    gemm.depth = pack_.cell.projected * pack_.padded;
+    gemm.lda = row;
+    gemm.b = weights.input_back.data();
+    gemm.strip_end = (width + lanes2 - 1) / lanes2;
+    gemm.c = masked ? scratch.dropped.data() : dx;
+    gemm.ldc = masked ? ld_input_ : width;
+    gemm.c_rows = masked ? nullptr : scratch.rows.data();
+    gemm.start = masked ? Start::zero : Start::output;
+    const Size n0 = clock_.row_begin(member.id, member.threads), n1 = clock_.row_begin(member.id + 1, member.threads);
+    for (RowWalk walk(clock_, job.begin, job.end, n0, n1); !walk.done();) {
+      const Size first = walk.index();
+      const RowWalk begin = walk;
+      gemm.a = dgates_at(job, job.begin) + (first - clock_.offset(job.begin)) * row;
+      // a run of rows that lie one after the other
+      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done() && walk.index() == first + gemm.rows; walk.next())
+        scratch.rows.data()[gemm.rows++] = input_row(job.layer, reverse, walk.s, walk.n);
+      pack_.kernels.gemm(gemm);
+      if (masked) add_masked(begin, gemm.rows, job.layer, reverse, width, dx, scratch);
+    }
+  }
+
+  void add_masked(RowWalk walk, Size count, Size layer, bool reverse, Size width, T *dx, Scratch &scratch) const {
+    for (Size i = 0; i < count; ++i, walk.next()) {
+      T *from = scratch.dropped.data() + i * ld_input_, *to = dx + scratch.rows.data()[i] * width;
+      tape_.dropout.apply(pack_.kernels, layer - 1, clock_.time(reverse, walk.s, walk.n), clock_.user(walk.n), from, width);
+      for (Size k = 0; k < width; ++k) to[k] += from[k];
+    }
+  }
+
+  void initial_state(Size i) {
+    const Size state = clock_.rows() * pack_.hidden;
+    for (Size n = 0; n < clock_.rows(); ++n) {
+      unsorted_row(flows_[i].dh.data() + n * pack_.padded, clock_, n, pack_.hidden, args_.dh0 + i * state);
+      if (pack_.cell.cell_state)
+        unsorted_row(flows_[i].dc.data() + n * pack_.padded, clock_, n, pack_.hidden, args_.dc0 + i * state);
+    }
+    sums_.finish(i, args_.weights[i]);
+  }
+
+  const BackwardArgs<T> &args_;
+  Tape<T> &tape_;
+  const Pack<T> &pack_;
+  const Clock &clock_;
+  const Plan plan_;
+  const Schedule schedule_;
+  WeightGradientSum<T> sums_;
+  std::vector<Flow> flows_;
+  std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][D*H]: dX of layers 1, 2, ...
+  Size ld_input_;
+  std::vector<Scratch> scratch_;
+  Barrier barrier_;
+};
+
+}  // namespace
+
+template <class T> void backward(const BackwardArgs<T> &args) {
+  if (!Backward<T>(args).run()) throw Interrupted();
+}
+
+template void backward(const BackwardArgs<float> &);
+template void backward(const BackwardArgs<double> &);
+
+}  // namespace pyrnnfast

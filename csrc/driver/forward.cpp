@@ -1,0 +1,229 @@
+// Forward of a whole stack: stages of jobs (a chunk of steps of one layer and direction). A job projects its input with
+// one GEMM per chunk, then walks its steps. The time loop runs inside one parallel region.
+#include <algorithm>
+
+#include "input.hpp"
+#include "parallel.hpp"
+#include "plan.hpp"
+#include "problem.hpp"
+#include "states.hpp"
+
+namespace pyrnnfast {
+
+namespace {
+
+constexpr Size kGatherRows = 128;
+
+template <class T> class Forward {
+ public:
+  Forward(const ForwardArgs<T> &args, Tape<T> &tape)
+      : args_(args), tape_(tape), pack_(*tape.pack), clock_(tape.clock),
+        plan_(make_plan(pack_, clock_, args.threads, false)),
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk) {
+    for (Size layer = 0; layer < pack_.layers; ++layer)
+      for (Size d = 0; d < pack_.directions; ++d) allocate(layer, layer * pack_.directions + d);
+    Size widest = pack_.inputs;
+    if (pack_.layers > 1) widest = std::max(widest, pack_.directions * pack_.hidden);
+    ld_input_ = row_stride<T>(widest);
+    for (int i = 0; i < plan_.threads; ++i) {
+      scratch_.push_back({Buffer<T>(kGatherRows * ld_input_), Buffer<int64_t>(std::max(kGatherRows, clock_.rows()))});
+    }
+  }
+
+  bool run() {
+    Poll poll(args_.interrupted);
+    run_team(plan_.threads, [&](Member member) { work(member, poll); });
+    if (barrier_.stop_requested()) return false;
+    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) final_states(i);
+    return true;
+  }
+
+ private:
+  struct Scratch {
+    Buffer<T> input;       // [kGatherRows][ld_input]
+    Buffer<int64_t> rows;  // rows of the output
+  };
+  // What one thread does of a job: sorted rows [row_begin, row_end), part `part` of `parts` of the hidden units.
+  struct Share {
+    int job, jobs, part, parts;
+    Size row_begin, row_end;
+  };
+
+  void allocate(Size layer, Size i) {
+    History<T> &history = tape_.histories[i];
+    const Size N = clock_.rows(), ld = tape_.ld, state = N * pack_.hidden;
+    history.training = args_.training;
+    history.whole_h = args_.training || layer + 1 < pack_.layers;
+    const Size kept = args_.training ? clock_.total() : N;
+    history.h0 = sorted_state(args_.h0 ? args_.h0 + i * state : nullptr, clock_, pack_.hidden, ld);
+    history.h = Buffer<T>((history.whole_h ? clock_.total() : 2 * N) * ld);
+    history.gates = Buffer<T>((args_.training ? clock_.total() : plan_.chunk * N) * pack_.row());
+    if (pack_.cell.cell_state) {
+      history.c0 = sorted_state(args_.c0 ? args_.c0 + i * state : nullptr, clock_, pack_.hidden, ld);
+      history.c = Buffer<T>(kept * ld);
+    }
+    if (pack_.cell.reset_state) history.reset = Buffer<T>(kept * ld);
+  }
+
+  Share share_of(Member member) const {
+    Share share{0, 1, 0, 1, 0, clock_.rows()};
+    if (plan_.split == Split::rows) {
+      share.row_begin = clock_.row_begin(member.id, member.threads);
+      share.row_end = clock_.row_begin(member.id + 1, member.threads);
+    } else if (plan_.split == Split::jobs) {
+      share.job = member.id;
+      share.jobs = member.threads;
+    } else if (plan_.split == Split::units) {
+      share.part = member.id;
+      share.parts = member.threads;
+    }
+    return share;
+  }
+
+  // Meets the others. False: this thread is done (the call stops, or thread 0 goes on alone).
+  bool meet(Member &member, Share &share, bool may_stop) {
+    switch (barrier_.wait(member.threads, may_stop)) {
+      case Barrier::Verdict::stop: return false;
+      case Barrier::Verdict::go: return true;
+      case Barrier::Verdict::solo: break;
+    }
+    if (member.id != 0) return false;
+    member.threads = 1;
+    share = share_of(member);
+    return true;
+  }
+
+  void work(Member member, Poll &poll) {
+    Share share = share_of(member);
+    for (Size stage = 0; stage < schedule_.stages(); ++stage) {
+      for (Size j = 0; j < schedule_.jobs(stage); ++j)
+        if (j % share.jobs == share.job && !run_job(schedule_.job(stage, j), member, share)) return;
+      if (member.id == 0 && poll()) barrier_.request_stop();
+      // Rows are independent of each other: their threads never meet, but see a stop at the next chunk.
+      if (plan_.split == Split::rows ? barrier_.stop_requested() : !meet(member, share, true)) return;
+    }
+  }
+
+  bool run_job(const Job &job, Member &member, Share &share) {
+    project(job, share, scratch_[member.id]);
+    if (share.parts > 1 && !meet(member, share, false)) return false;
+    for (Size s = job.begin; s < job.end; ++s)
+      for (int phase = 0; phase < pack_.cell.phases; ++phase) {
+        step(job, s, phase, share, scratch_[member.id]);
+        if (share.parts > 1 && !meet(member, share, false)) return false;
+      }
+    return true;
+  }
+
+  Size gates_row(const Job &job, Size index) const {
+    return args_.training ? index : index - clock_.offset(job.begin);
+  }
+
+  // The input projection of a chunk into its gate slots.
+  void project(const Job &job, const Share &share, Scratch &scratch) {
+    const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
+    const LayerInput<T> input(tape_, job.layer, job.direction == 1);
+    const Size lanes2 = 2 * pack_.kernels.lanes, columns = pack_.cell.projected * pack_.padded;
+    const Size strips = (columns + lanes2 - 1) / lanes2;
+    GemmArgs<T> gemm{};
+    gemm.cols = columns;
+    gemm.depth = weights.inputs;
+    gemm.a = scratch.input.data();
+    gemm.lda = ld_input_;
+    gemm.b = weights.input.data();
+    gemm.strip_begin = strips * share.part / share.parts;
+    gemm.strip_end = strips * (share.part + 1) / share.parts;
+    gemm.c = tape_.at(job.layer, job.direction).gates.data();
+    gemm.ldc = pack_.row();
+    gemm.c_rows = scratch.rows.data();
+    gemm.bias = weights.input_bias.data();
+    gemm.start = Start::bias;
+    for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done();) {
+      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next(), ++gemm.rows) {
+        input.gather(walk.s, walk.n, scratch.input.data() + gemm.rows * ld_input_);
+        scratch.rows.data()[gemm.rows] = gates_row(job, walk.index());
+      }
+      pack_.kernels.gemm(gemm);
+    }
+  }
+
+  void step(const Job &job, Size s, int phase, const Share &share, Scratch &scratch) {
+    const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
+    History<T> &history = tape_.at(job.layer, job.direction);
+    const Size n0 = share.row_begin, ld = tape_.ld;
+    ForwardStep<T> k{};
+    k.rows = std::min(share.row_end, clock_.active(s)) - n0;
+    if (k.rows <= 0) return;
+    const Size pairs = (pack_.groups + 1) / 2;  // a strip may hold two groups: shares begin at even ones
+    k.group_begin = pairs * share.part / share.parts * 2;
+    k.group_end = std::min(pack_.groups, pairs * (share.part + 1) / share.parts * 2);
+    k.hidden = pack_.hidden;
+    k.padded = pack_.padded;
+    k.depth = pack_.hidden;
+    k.weights = weights.hidden[phase].data();
+    k.bias = weights.hidden_bias.data();
+    k.gates = history.gates.data() + gates_row(job, clock_.offset(s) + n0) * pack_.row();
+    k.ld_gates = pack_.row();
+    k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
+    k.h_next = history.h_at(clock_, s, ld) + n0 * ld;
+    if (pack_.cell.cell_state) {
+      k.c_prev = history.c_before(clock_, s, ld) + n0 * ld;
+      k.c_next = history.c_at(clock_, s, ld) + n0 * ld;
+    }
+    if (pack_.cell.reset_state) k.reset = history.reset_at(clock_, s, ld) + n0 * ld;
+    k.ld = ld;
+    k.a = pack_.cell.forward[phase].source == Source::hidden ? k.h_prev : k.reset;
+    k.lda = ld;
+    k.keep = args_.training;
+    k.weights_outer = plan_.weights_outer;
+    if (job.layer + 1 == pack_.layers) {
+      k.ldy = pack_.directions * pack_.hidden;
+      k.y = args_.y + job.direction * pack_.hidden;
+      if (clock_.ragged()) {
+        k.y_rows = scratch.rows.data();
+        for (Size n = 0; n < k.rows; ++n)
+          scratch.rows.data()[n] = clock_.time(job.direction == 1, s, n0 + n) * tape_.rows + clock_.user(n0 + n);
+      } else {
+        k.y += (clock_.time(job.direction == 1, s, 0) * tape_.rows + n0) * k.ldy;
+      }
+    }
+    pack_.kernels.forward[int(pack_.cell.kind)][phase](k);
+  }
+
+  void final_states(Size i) {
+    History<T> &history = tape_.histories[i];
+    const Size state = clock_.rows() * pack_.hidden, ld = tape_.ld;
+    for (Size n = 0; n < clock_.rows(); ++n) {
+      const Size end = clock_.length(n);
+      unsorted_row(history.h_before(clock_, end, ld) + n * ld, clock_, n, pack_.hidden, args_.h + i * state);
+      if (pack_.cell.cell_state)
+        unsorted_row(history.c_before(clock_, end, ld) + n * ld, clock_, n, pack_.hidden, args_.c + i * state);
+    }
+  }
+
+  const ForwardArgs<T> &args_;
+  Tape<T> &tape_;
+  const Pack<T> &pack_;
+  const Clock &clock_;
+  const Plan plan_;
+  const Schedule schedule_;
+  Size ld_input_;
+  std::vector<Scratch> scratch_;
+  Barrier barrier_;
+};
+
+}  // namespace
+
+template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args) {
+  std::unique_ptr<Tape<T>> tape(new Tape<T>{args.pack, Clock(args.steps, args.rows, args.lengths), args.steps, args.rows,
+                                            args.x, args.dropout, row_stride<T>(args.pack->padded), {}});
+  tape->histories.resize(args.pack->layers * args.pack->directions);
+  if (!Forward<T>(args, *tape).run()) throw Interrupted();
+  if (!args.training) tape.reset();
+  return tape;
+}
+
+template std::unique_ptr<Tape<float>> forward(const ForwardArgs<float> &);
+template std::unique_ptr<Tape<double>> forward(const ForwardArgs<double> &);
+
+}  // namespace pyrnnfast

@@ -1,0 +1,70 @@
+// Rows of a layer's input, wherever they lie: the user's x for the first layer, the states of the layer below (dropped
+// out in training) for the others.
+#pragma once
+
+#include <cstring>
+
+#include "tape.hpp"
+
+namespace pyrnnfast {
+
+template <class T> class LayerInput {
+ public:
+  LayerInput(Tape<T> &tape, Size layer, bool reverse) : tape_(tape), layer_(layer), reverse_(reverse) {}
+
+  Size width() const { return tape_.pack->at(layer_, 0).inputs; }
+
+  // Copies the input of step s and sorted row n of this direction's clock to dst.
+  void gather(Size s, Size n, T *dst) const {
+    const Clock &clock = tape_.clock;
+    const Size time = clock.time(reverse_, s, n);
+    if (layer_ == 0) {
+      std::memcpy(dst, tape_.x + (time * tape_.rows + clock.user(n)) * width(), std::size_t(width()) * sizeof(T));
+      return;
+    }
+    const Size H = tape_.pack->hidden;
+    for (Size d = 0; d < tape_.pack->directions; ++d) {
+      const Size step = clock.time(d == 1, time, n);  // its own inverse
+      std::memcpy(dst + d * H, tape_.at(layer_ - 1, d).h.data() + (clock.offset(step) + n) * tape_.ld,
+                  std::size_t(H) * sizeof(T));
+    }
+    if (tape_.dropout.active())
+      tape_.dropout.apply(tape_.pack->kernels, layer_ - 1, time, clock.user(n), dst, width());
+  }
+
+ private:
+  Tape<T> &tape_;
+  Size layer_;
+  bool reverse_;
+};
+
+// Walks the (step, sorted row) pairs of steps [s0, s1) and sorted rows [n0, n1) in the order of the clock.
+class RowWalk {
+ public:
+  RowWalk(const Clock &clock, Size s0, Size s1, Size n0, Size n1) : clock_(clock), s(s0), n(n0), s1_(s1), n0_(n0), n1_(n1) {
+    settle();
+  }
+  bool done() const { return s >= s1_; }
+  void next() {
+    ++n;
+    settle();
+  }
+  Size index() const { return clock_.offset(s) + n; }
+
+ private:
+  const Clock &clock_;
+
+ public:
+  Size s, n;
+
+ private:
+  void settle() {
+    while (s < s1_ && n >= std::min(n1_, clock_.active(s))) {
+      ++s;
+      n = n0_;
+    }
+  }
+  Size s1_, n0_, n1_;
+};
+
+}  // namespace pyrnnfast

@@ -1,0 +1,47 @@
+// The weights of a stack in the kernels' layout, made once for a call or kept between calls by their owner.
+#pragma once
+
+#include <vector>
+
+#include "cell.hpp"
+#include "workspace.hpp"
+
+namespace pyrnnfast {
+
+// PyTorch's parameters of one layer and direction, row-major; biases may be null together. Owned by the caller.
+template <class T> struct LayerWeights {
+  const T *weight_ih;  // [G*H, C]
+  const T *weight_hh;  // [G*H, H]
+  const T *bias_ih;    // [G*H]
+  const T *bias_hh;    // [G*H]
+};
+
+template <class T> struct LayerPack {
+  Size inputs = 0;                 // C of this layer
+  Buffer<T> input;                 // strips of 2, depth C, columns [projected][Hp]
+  Buffer<T> input_bias;            // [projected][Hp]; holds both biases where the recurrence goes on from the projection
+  Buffer<T> hidden_bias;           // [slots][Hp]; for the slots that have no projection
+  Buffer<T> hidden[kMaxPhases];    // strips, depth H, columns [group][slot of the phase][VL]
+  Buffer<T> input_back;            // strips of 2, depth projected * Hp, columns C
+  Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns H
+};
+
+template <class T> struct Pack {
+  // `weights` has layers * directions entries, the layer first. Throws std::bad_alloc.
+  Pack(const KernelTable<T> &kernels, const Cell &cell, Size inputs, Size hidden, Size layers, Size directions,
+       const std::vector<LayerWeights<T>> &weights);
+
+  const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }
+  Size row() const { return cell.slots * padded; }  // elements of a row of gates
+
+  const KernelTable<T> &kernels;
+  const Cell &cell;
+  Size inputs, hidden, layers, directions;
+  Size padded, groups;  // Hp and Hp / VL
+  std::vector<LayerPack<T>> packs;
+
+ private:
+  LayerPack<T> pack_layer(Size layer_inputs, const LayerWeights<T> &w) const;
+};
+
+}  // namespace pyrnnfast

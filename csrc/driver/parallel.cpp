@@ -1,0 +1,167 @@
+#include "parallel.hpp"
+
+#include <dlfcn.h>
+#include <linux/futex.h>
+#include <omp.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <string>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace pyrnnfast {
+
+namespace {
+
+constexpr double kSpin = 10e-6, kSlow = 1e-3, kPollEvery = 50e-3;
+constexpr int kSlowWaits = 2;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+long futex(std::atomic<int> *word, int operation, int value) {
+  return syscall(SYS_futex, reinterpret_cast<int *>(word), operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
+}
+
+// Subnormals count as zero while it lives.
+class FlushSubnormals {
+ public:
+#if defined(__x86_64__)
+  FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }  // flush to zero, denormals are zero
+  ~FlushSubnormals() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+  FlushSubnormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" ::"r"(saved_ | (1ul << 24)));
+  }
+  ~FlushSubnormals() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
+
+ private:
+  unsigned long saved_;
+#endif
+};
+
+std::mutex team_mutex;
+std::atomic<bool> forked{false};
+std::atomic<int> chosen_threads{0};
+int team_size = 0;  // guarded by team_mutex; only grows, for libgomp thrashes when it alternates
+
+int positive_integer(const char *text) {
+  if (text == nullptr) return 0;
+  char *end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  return end != text && value > 0 && value <= INT_MAX ? static_cast<int>(value) : 0;
+}
+
+int cgroup_quota() {  // cgroup v2: "quota period" or "max period"
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INT_MAX;
+  return std::max(1, static_cast<int>(std::strtod(quota.c_str(), nullptr) / period + 0.5));
+}
+
+int machine_threads() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+  return std::max(1, std::min(cpus, cgroup_quota()));
+}
+
+}  // namespace
+
+Barrier::Verdict Barrier::decide(bool may_stop) const {
+  if (may_stop && stop_requested()) return Verdict::stop;
+  return slow_.load(std::memory_order_relaxed) >= kSlowWaits ? Verdict::solo : Verdict::go;
+}
+
+Barrier::Verdict Barrier::wait(int threads, bool may_stop) {
+  if (threads == 1) return may_stop && stop_requested() ? Verdict::stop : Verdict::go;
+  const int generation = generation_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
+    arrived_.store(0, std::memory_order_relaxed);
+    verdict_ = decide(may_stop);
+    generation_.store(generation + 1, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(&generation_, FUTEX_WAKE, INT_MAX);
+    return verdict_;
+  }
+  for (double end = 0;;) {
+    for (int i = 0; i < 64; ++i) {
+      if (generation_.load(std::memory_order_acquire) != generation) return verdict_;
+      pause();
+    }
+    const double time = now();
+    if (end == 0) end = time + kSpin;
+    if (time >= end) break;
+  }
+  const double begin = now();
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (generation_.load(std::memory_order_seq_cst) == generation) futex(&generation_, FUTEX_WAIT, generation);
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  if (now() - begin > kSlow) slow_.fetch_add(1, std::memory_order_relaxed);
+  return verdict_;
+}
+
+void run_team(int threads, const std::function<void(Member)> &work) {
+  const FlushSubnormals flush;
+  std::unique_lock<std::mutex> owner(team_mutex, std::defer_lock);
+  if (threads <= 1 || forked.load() || !owner.try_lock()) return work({0, 1});
+  team_size = std::max(team_size, threads);
+#pragma omp parallel num_threads(team_size)
+  {
+    const FlushSubnormals flush_worker;
+    const int id = omp_get_thread_num(), granted = omp_get_num_threads() < threads ? 1 : threads;
+    if (id < granted) work({id, granted});
+  }
+}
+
+int default_threads() {
+  if (const int chosen = chosen_threads.load()) return chosen;
+  static const int automatic = [] {
+    const int from_environment = positive_integer(std::getenv("OMP_NUM_THREADS"));
+    return from_environment > 0 ? from_environment : machine_threads();
+  }();
+  return automatic;
+}
+
+void set_default_threads(int threads) { chosen_threads.store(threads); }
+
+void after_fork_in_child() { forked.store(true); }
+
+std::string openmp_runtime() {
+  Dl_info info;
+  return dladdr(reinterpret_cast<void *>(&omp_get_num_threads), &info) != 0 && info.dli_fname ? info.dli_fname : "unknown";
+}
+
+Poll::Poll(std::function<bool()> check) : check_(std::move(check)), next_(now() + kPollEvery) {}
+
+bool Poll::operator()() {
+  if (!check_ || now() < next_) return false;
+  const bool stop = check_();
+  next_ = now() + kPollEvery;
+  return stop;
+}
+
+}  // namespace pyrnnfast

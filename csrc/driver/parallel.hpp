@@ -1,0 +1,59 @@
+// Threads: the team, its barrier, and how many there are. Its source is the only file that names OpenMP.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+
+#include "../dispatch/kernel_table.hpp"
+
+namespace pyrnnfast {
+
+// Where a team meets. Spins about 10 us, then sleeps. The last one to arrive decides for all, so that every thread leaves
+// with the same verdict.
+class Barrier {
+ public:
+  enum class Verdict { go, solo, stop };
+
+  // `threads` meet. After two waits of over 1 ms (the machine is busy elsewhere) the verdict is `solo`: thread 0 goes on
+  // alone. If `may_stop` and a stop was requested, it is `stop`.
+  Verdict wait(int threads, bool may_stop = false);
+  void request_stop() { stop_.store(true, std::memory_order_relaxed); }
+  bool stop_requested() const { return stop_.load(std::memory_order_relaxed); }
+
+ private:
+  Verdict decide(bool may_stop) const;
+
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<int> generation_{0};
+  std::atomic<int> sleepers_{0}, slow_{0};
+  std::atomic<bool> stop_{false};
+  Verdict verdict_ = Verdict::go;
+};
+
+// One thread's place in the team.
+struct Member {
+  int id, threads;
+};
+
+// Runs `work` once on each of up to `threads` threads, subnormals flushed to zero. The calling thread is number 0. Serial
+// when another caller owns the team, after a fork, or when the system grants fewer threads. `work` must not throw.
+void run_team(int threads, const std::function<void(Member)> &work);
+
+int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroup quota
+void set_default_threads(int threads);
+void after_fork_in_child();    // from here on everything is serial
+std::string openmp_runtime();  // the library that is loaded
+
+// Calls `check` (which may take the GIL) at most every 50 ms; remembers that it asked to stop.
+class Poll {
+ public:
+  explicit Poll(std::function<bool()> check);
+  bool operator()();
+
+ private:
+  std::function<bool()> check_;
+  double next_;
+};
+
+}  // namespace pyrnnfast

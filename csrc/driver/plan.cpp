@@ -1,0 +1,65 @@
+#include "plan.hpp"
+
+#include <algorithm>
+
+namespace pyrnnfast {
+
+namespace {
+
+constexpr Size kChunkRows = 256;          // forward: the projection of a chunk stays in cache
+constexpr double kChunkWork = 4e9;        // at most so many operations in a chunk: a signal is seen within a second
+constexpr double kTinyCall = 4e5;         // operations below which waking a second thread costs more than it gains
+constexpr double kTinyStep = 2e5;         // the same for a barrier per step
+constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
+
+}  // namespace
+
+template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int threads, bool backward) {
+  const Size rows = clock.rows(), steps = clock.steps();
+  const double recurrent = 2.0 * pack.cell.gates * pack.hidden * pack.hidden;
+  const double row_work = (recurrent + 2.0 * pack.cell.gates * pack.hidden * std::max(pack.inputs, pack.hidden)) * (backward ? 2 : 1);
+  Plan plan;
+  const Size chunk_rows = std::min<Size>(backward ? kSumBlock : kChunkRows, Size(kChunkWork / std::max(1.0, row_work)));
+  plan.chunk = std::clamp<Size>(rows > 0 ? chunk_rows / rows : 1, 1, std::max<Size>(steps, 1));
+
+  const double total = row_work * double(clock.total()) * double(pack.layers * pack.directions);
+  if (threads <= 1 || total < kTinyCall) {
+    threads = 1;
+  }
+  plan.threads = threads;
+  const Size weights = pack.cell.gates * pack.hidden * pack.hidden * Size(sizeof(T));
+  const Size share = std::max<Size>(1, rows / threads);
+  // Several jobs at a time need enough stages to keep every thread busy.
+  const bool many_jobs = pack.directions >= threads || (pack.layers >= threads && steps / plan.chunk >= 4 * threads);
+  if (threads == 1) plan.split = Split::serial;
+  else if (share >= pack.kernels.max_rows) plan.split = Split::rows;
+  else if (many_jobs) plan.split = Split::jobs;
+  else if (share >= 4 && weights <= 2 * kCacheBytes) plan.split = Split::rows;
+  else if (recurrent * double(rows) >= kTinyStep) plan.split = Split::units;
+  else plan.split = rows >= threads ? Split::rows : Split::serial;
+  const Size owned = plan.split == Split::units ? weights / threads : weights;
+  plan.weights_outer = owned > kCacheBytes && rows > pack.kernels.max_rows;
+  return plan;
+}
+
+template Plan make_plan(const Pack<float> &, const Clock &, int, bool);
+template Plan make_plan(const Pack<double> &, const Clock &, int, bool);
+
+Size Schedule::stages() const {
+  if (chunks_ == 0) return 0;
+  return directions_ == 1 ? chunks_ + layers_ - 1 : chunks_ * layers_;
+}
+
+Size Schedule::first_layer(Size stage) const { return std::max<Size>(0, stage - chunks_ + 1); }
+
+Size Schedule::jobs(Size stage) const {
+  return directions_ == 1 ? std::min(stage, layers_ - 1) - first_layer(stage) + 1 : directions_;
+}
+
+Job Schedule::job(Size stage, Size index) const {
+  const Size layer = directions_ == 1 ? first_layer(stage) + index : stage / chunks_;
+  const Size chunk = directions_ == 1 ? stage - layer : stage % chunks_;
+  return {layer, directions_ == 1 ? 0 : index, chunk * chunk_, std::min(steps_, (chunk + 1) * chunk_)};
+}
+
+}  // namespace pyrnnfast

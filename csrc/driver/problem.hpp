@@ -1,0 +1,49 @@
+// The arguments of one forward and one backward call. The bindings have checked every shape.
+//
+// T steps, N rows, C inputs, H hidden units, L layers, D directions. All arrays are C-contiguous and belong to the caller.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "tape.hpp"
+
+namespace pyrnnfast {
+
+template <class T> struct ForwardArgs {
+  std::shared_ptr<const Pack<T>> pack;
+  Size steps, rows;                // T, N
+  const T *x;                      // [T][N][C] in
+  const T *h0, *c0;                // [L*D][N][H] in; null: zero. c0 for the LSTM only
+  const int64_t *lengths;          // [N] in, 0..T; null: all T
+  T *y;                            // [T][N][D*H] out; must be zero where a row has ended
+  T *h, *c;                        // [L*D][N][H] out: final states; c for the LSTM only
+  LayerDropout<T> dropout;         // between layers, in training
+  bool training;                   // make a tape
+  int threads;                     // at least 1
+  std::function<bool()> interrupted;  // polled by the calling thread; true: give up. May be empty
+};
+
+template <class T> struct WeightGradients {
+  T *weight_ih, *weight_hh;  // [G*H, C], [G*H, H] out, added into
+  T *bias_ih, *bias_hh;      // [G*H] out, added into; null without biases
+};
+
+template <class T> struct BackwardArgs {
+  Tape<T> *tape;                   // read only in effect
+  const T *dy;                     // [T][N][D*H] in; null: zero. Read only where a row has not ended
+  const T *dh, *dc;                // [L*D][N][H] in: gradients of the final states; null: zero
+  T *dx;                           // [T][N][C] out, must be zero; null: not wanted
+  T *dh0, *dc0;                    // [L*D][N][H] out; dc0 for the LSTM only
+  std::vector<WeightGradients<T>> weights;  // [L * D]
+  int threads;
+  std::function<bool()> interrupted;
+};
+
+// Null in inference. Throws Interrupted when `interrupted` said so, std::bad_alloc before anything is written.
+struct Interrupted {};
+template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args);
+template <class T> void backward(const BackwardArgs<T> &args);
+
+}  // namespace pyrnnfast

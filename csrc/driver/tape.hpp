@@ -1,0 +1,59 @@
+// What forward keeps. In training it is the tape, whole; in inference the same fields hold a chunk or the last state.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "clock.hpp"
+#include "pack.hpp"
+
+namespace pyrnnfast {
+
+// One layer and direction, in the order of its own clock: index offset(s) + n for step s and sorted row n.
+template <class T> struct History {
+  Buffer<T> h0, c0;  // [N][ld] initial states, sorted
+  Buffer<T> gates;   // training: [total][row] gates after their activation; inference: [chunk's rows][row]
+  Buffer<T> h;       // [total][ld] hidden states; inference, last layer: [2][N][ld], the last two steps
+  Buffer<T> c;       // LSTM. training: [total][ld] cell states; inference: [N][ld]
+  Buffer<T> reset;   // GRU with reset before. training: [total][ld] r * h'; inference: [N][ld]
+  bool whole_h = false, training = false;
+
+  T *h_at(const Clock &clock, Size s, Size ld) {
+    return h.data() + (whole_h ? clock.offset(s) : (s & 1) * clock.rows()) * ld;
+  }
+  const T *h_before(const Clock &clock, Size s, Size ld) { return s == 0 ? h0.data() : h_at(clock, s - 1, ld); }
+  T *c_at(const Clock &clock, Size s, Size ld) { return c.data() + (training ? clock.offset(s) * ld : 0); }
+  const T *c_before(const Clock &clock, Size s, Size ld) { return s == 0 ? c0.data() : c_at(clock, s - 1, ld); }
+  T *reset_at(const Clock &clock, Size s, Size ld) { return reset.data() + (training ? clock.offset(s) * ld : 0); }
+};
+
+// Dropout between layers: kept values are multiplied by 1 / (1 - p).
+template <class T> struct LayerDropout {
+  double p = 0;
+  uint64_t seed = 0;
+
+  bool active() const { return p > 0; }
+  // Applies the mask of the outputs of `layer` at the user's time and row.
+  void apply(const KernelTable<T> &kernels, Size layer, Size time, Size row, T *x, Size count) const {
+    constexpr uint32_t purpose = 1u << 16;
+    const double threshold = p * 4294967296.0;
+    const DropoutArgs args{seed, uint32_t(time), uint32_t(row), uint32_t(layer) + purpose,
+                           threshold >= 4294967295.0 ? 0xFFFFFFFFu : uint32_t(threshold)};
+    kernels.dropout(args, p < 1 ? T(1.0 / (1.0 - p)) : T(0), x, count);
+  }
+};
+
+template <class T> struct Tape {
+  std::shared_ptr<const Pack<T>> pack;
+  Clock clock;
+  Size steps, rows;  // T and N of the input
+  const T *x;        // [T][N][C], the user's; must stay as it was until backward
+  LayerDropout<T> dropout;
+  Size ld;           // stride of states
+  std::vector<History<T>> histories;  // [layers * directions]
+
+  History<T> &at(Size layer, Size direction) { return histories[layer * pack->directions + direction]; }
+  const History<T> &at(Size layer, Size direction) const { return histories[layer * pack->directions + direction]; }
+};
+
+}  // namespace pyrnnfast

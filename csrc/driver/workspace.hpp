@@ -1,0 +1,49 @@
+// Aligned memory that lives as long as a call, a pack or a tape. Allocated before the parallel region, never inside it.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "../dispatch/kernel_table.hpp"
+
+namespace pyrnnfast {
+
+constexpr Size kAlignment = 64;
+
+template <class T> class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(Size count, bool zero = false) {
+    if (count < 0 || count > (std::numeric_limits<Size>::max() - kAlignment) / Size(sizeof(T))) throw std::bad_alloc();
+    const Size bytes = (count * Size(sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
+    if (bytes == 0) return;
+    data_ = static_cast<T *>(std::aligned_alloc(kAlignment, static_cast<std::size_t>(bytes)));
+    if (data_ == nullptr) throw std::bad_alloc();
+    if (zero) std::memset(data_, 0, static_cast<std::size_t>(bytes));
+  }
+  Buffer(Buffer &&other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  Buffer &operator=(Buffer &&other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~Buffer() { std::free(data_); }
+
+  T *data() { return data_; }
+  const T *data() const { return data_; }
+
+ private:
+  T *data_ = nullptr;
+};
+
+// A row stride of at least `width` elements (a multiple of the alignment) that is not a multiple of a page: rows of a
+// tile would else compete for the same set of the first-level cache.
+template <class T> Size row_stride(Size width) {
+  const Size unit = kAlignment / Size(sizeof(T));
+  const Size stride = (width + unit - 1) / unit * unit;
+  return stride * Size(sizeof(T)) % 1024 == 0 ? stride + unit : stride;
+}
+
+}  // namespace pyrnnfast

@@ -1,0 +1,43 @@
+// The unit that is compiled once per instruction set and number type. It exports one symbol, the table.
+// PYRNNFAST_TABLE is the symbol's name, PYRNNFAST_LEVEL the level's name.
+#include "elman.hpp"
+#include "gemm.hpp"
+#include "gru.hpp"
+#include "lstm.hpp"
+#include "philox.hpp"
+
+namespace pyrnnfast {
+namespace {
+
+template <vec (*f)(vec)> void map(const real *x, real *y, Size count) {
+  for (Size i = 0; i < count; i += kLanes) store_part(y + i, f(load_part(x + i, count - i)), count - i);
+}
+
+}  // namespace
+
+extern const KernelTable<real> PYRNNFAST_TABLE;
+const KernelTable<real> PYRNNFAST_TABLE = {
+    PYRNNFAST_LEVEL,
+    kLanes,
+    kMaxRows<2>,
+    pack_strips,
+    gemm,
+    transpose,
+    add_column_sums,
+    dropout,
+    map<sigmoid>,
+    map<tanh>,
+    {{run_phase<ElmanForward<false>, ForwardStep<real>>, nullptr},
+     {run_phase<ElmanForward<true>, ForwardStep<real>>, nullptr},
+     {run_phase<LstmForward, ForwardStep<real>>, nullptr},
+     {run_phase<GruForward, ForwardStep<real>>, nullptr},
+     {run_phase<GruBeforeGates, ForwardStep<real>>, run_phase<GruBeforeCandidate, ForwardStep<real>>}},
+    {{run_phase<ElmanBackward<false>, BackwardStep<real>>, nullptr},
+     {run_phase<ElmanBackward<true>, BackwardStep<real>>, nullptr},
+     {run_phase<LstmBackward, BackwardStep<real>>, nullptr},
+     {run_phase<GruBackward, BackwardStep<real>>, nullptr},
+     {run_phase<GruBeforeBackward, BackwardStep<real>>, run_phase<GruBeforeReset, BackwardStep<real>>}},
+    run_phase<StateBackward, BackwardStep<real>>,
+};
+
+}  // namespace pyrnnfast

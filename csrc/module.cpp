@@ -1,0 +1,8 @@
+// Registers the pieces of the compiled module, and nothing else.
+#include "bindings/register.hpp"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "Compiled recurrent kernels: the backend of pyrnnfast.functional.";
+  pyrnnfast::register_rnn(m);
+  pyrnnfast::register_runtime(m);
+}
