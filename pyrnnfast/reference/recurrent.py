@@ -112,7 +112,7 @@ def _run_backward(
     """Differentiate `_run_forward`: gradients of y, h, c after -> of x, h, c before and of the weights."""
     cell = CELLS[cell_name]
     w_ih, w_hh, _, b_hh = weights
-    T, N, H = dy.shape
+    T, N, _ = dy.shape
     dax = np.zeros((T, N, len(b_hh)), dy.dtype)
     dah = np.zeros_like(dax)
     for s in reversed(range(T if N else 0)):
@@ -121,13 +121,13 @@ def _run_backward(
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
     # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
-    did = (np.arange(T)[:, None] < lengths).reshape(T * N)
-    dax_did, dah_did = dax.reshape(T * N, -1)[did], dah.reshape(T * N, -1)[did]
+    did = np.arange(T)[:, None] < lengths
+    dax_did, dah_did = dax[did], dah[did]
     dw_hh = np.zeros_like(w_hh)
     if did.any():
-        saved = tuple(np.concatenate(part)[did] for part in zip(*run.saved, strict=True))
-        dw_hh = cell.recurrent_gradient(dah_did, run.h.reshape(T * N, H)[did], saved)
-    dw_ih = dax_did.T @ run.x.reshape(T * N, -1)[did]
+        saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
+        dw_hh = cell.recurrent_gradient(dah_did, run.h[did], saved)
+    dw_ih = dax_did.T @ run.x[did]
     return dax @ w_ih, dh, dc, [dw_ih, dw_hh, dax_did.sum(axis=0), dah_did.sum(axis=0)]
 
 

@@ -1,0 +1,40 @@
+"""What all tests share: the awkward sizes, the instruction sets of this machine, and the peers."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import pyrnnfast
+
+AWKWARD = (1, 2, 3, 5, 7, 9, 15, 16, 17, 31, 33, 63, 65, 97)
+"""Sizes around every width of vector and tile."""
+
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", params=pyrnnfast.available_isas())
+def isa(request: pytest.FixtureRequest) -> str:
+    """Every instruction set that runs here."""
+    return str(request.param)
+
+
+def require(name: str) -> ModuleType:
+    """Import a peer (torch, onnxruntime, ...); the test is skipped without it, or fails if
+    PYRNNFAST_REQUIRE_PEERS=1."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if os.environ.get("PYRNNFAST_REQUIRE_PEERS") == "1":
+            pytest.fail(f"PYRNNFAST_REQUIRE_PEERS=1, and {name} is not there: {error}")
+        pytest.skip(f"{name} is not installed")

@@ -1,0 +1,201 @@
+"""Random cases of recurrent stacks, the oracle's answers, and tolerances from sizes and epsilon."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pyrnnfast import functional, reference, validation
+from pyrnnfast.reference import cells
+
+Results = dict[str, np.ndarray]
+CELLS = tuple(validation.GATES)
+KINK = 16 * float(np.finfo(np.float32).eps)
+"""Some typical rounding errors of a sum of size 1."""
+SAFETY = 8
+"""For what the derivation leaves out: the activations' few ULP, matrices that stretch a little."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call forward and backward; every number is a float32, so that all dtypes see the same values."""
+
+    cell: str
+    steps: int
+    rows: int
+    inputs: int
+    hidden: int
+    layers: int = 1
+    bidirectional: bool = False
+    bias: bool = True
+    with_state: bool = True
+    lengths: tuple[int, ...] | None = None
+    dropout: float = 0.0
+    seed: int = 0
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def options(self) -> dict[str, object]:
+        return {"num_layers": self.layers, "bidirectional": self.bidirectional, "bias": self.bias}
+
+    def pair(self, h: str, c: str, dtype: np.dtype) -> object:
+        """The state under two names, as the cell wants it."""
+        h, c = self.arrays[h].astype(dtype), self.arrays[c].astype(dtype)
+        return (h, c) if self.cell == "lstm" else h
+
+    def weights(self, dtype: np.dtype) -> list[np.ndarray]:
+        return [value.astype(dtype) for name, value in self.arrays.items() if name.startswith("w")]
+
+
+def make(cell: str, steps: int, rows: int, inputs: int, hidden: int, **options: object) -> Case:
+    """Fill a case: weights as PyTorch draws them, everything else from the standard normal distribution.
+
+    A relu's gradient jumps at 0, where rounding decides: a draw that brings an argument within KINK of 0 is
+    not taken.
+    """
+    case = Case(cell, steps, rows, inputs, hidden, **options)
+    for attempt in range(100):
+        rng = np.random.default_rng([case.seed, attempt])
+        case = replace(case, arrays=_draw(case, rng))
+        if cell != "rnn_relu" or _distance_to_kink(case) > KINK:
+            return case
+    raise AssertionError(f"no draw of {case} keeps away from the kink")
+
+
+def _draw(case: Case, rng: np.random.Generator) -> Results:
+    units, hidden, bound = validation.GATES[case.cell] * case.hidden, case.hidden, 1 / math.sqrt(case.hidden)
+    state = (case.layers * case.directions, case.rows, hidden)
+    outputs = (case.steps, case.rows, case.directions * hidden)
+    shapes = {"x": (case.steps, case.rows, case.inputs), "dy": outputs}
+    shapes |= dict.fromkeys(("h0", "c0", "dh", "dc"), state)
+    arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    for k in range(case.layers * case.directions):
+        below = case.inputs if k < case.directions else case.directions * hidden
+        sizes = [(units, below), (units, hidden)] + ([(units,), (units,)] if case.bias else [])
+        for i, shape in enumerate(sizes):
+            arrays[f"w{k}.{i}"] = rng.uniform(-bound, bound, shape)
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def run(
+    case: Case, dtype: type, isa: str | None = None, num_threads: int | None = None
+) -> dict[str, np.ndarray]:
+    """Forward in training and backward through `functional`: every result by name."""
+    packed = functional.pack(case.cell, case.weights(dtype), isa=isa, **case.options)
+    y, state, tape = functional.forward(
+        packed,
+        case.arrays["x"].astype(dtype),
+        case.pair("h0", "c0", dtype) if case.with_state else None,
+        case.lengths,
+        dropout=case.dropout,
+        seed=case.seed,
+        training=True,
+        num_threads=num_threads,
+    )
+    dy, dstate = case.arrays["dy"].astype(dtype), case.pair("dh", "dc", dtype)
+    dx, dstate, dweights = functional.backward(tape, dy, dstate, num_threads=num_threads)
+    return _name(case, y, state, dx, dstate, dweights)
+
+
+def oracle(case: Case) -> Results:
+    """What `run` should give, by the reference in float64."""
+    dtype = np.dtype(np.float64)
+    get = {name: value.astype(dtype) for name, value in case.arrays.items()}
+    h0, c0 = (get["h0"], get["c0"]) if case.with_state else (None, None)
+    lengths = None if case.lengths is None else np.array(case.lengths, np.int64)
+    packed = reference.Pack(case.cell, case.weights(dtype), case.layers, case.bidirectional, case.bias)
+    lstm = case.cell == "lstm"
+    y, h, c, tape = reference.forward(
+        packed, get["x"], h0, c0 if lstm else None, lengths, case.dropout, case.seed, True, 0
+    )
+    dc = get["dc"] if lstm else None
+    dx, dh0, dc0, dweights = reference.backward(tape, get["dy"], get["dh"], dc, True, 0)
+    return _name(case, y, (h, c) if lstm else h, dx, (dh0, dc0) if lstm else dh0, dweights)
+
+
+def _name(case: Case, y, state, dx, dstate, dweights) -> Results:
+    (h, c), (dh0, dc0) = (state, dstate) if case.cell == "lstm" else ((state, None), (dstate, None))
+    results = {"y": y, "h": h, "c": c, "dx": dx, "dh0": dh0, "dc0": dc0}
+    names = [name for name in case.arrays if name.startswith("w")]
+    results |= {"d" + name: value for name, value in zip(names, dweights, strict=True)}
+    return {name: value for name, value in results.items() if value is not None}
+
+
+def _distance_to_kink(case: Case) -> float:
+    """How near to 0 the argument of a relu comes."""
+    nearest = [math.inf]
+
+    class Watch(cells.Elman):
+        def step(self, a, h, c, w, b):
+            s = a + h @ w.T + b
+            nearest.append(np.abs(s[s != 0]).min(initial=math.inf))  # a plain 0 is the same to everyone
+            return super().step(a, h, c, w, b)
+
+    kept = cells.CELLS["rnn_relu"]
+    cells.CELLS["rnn_relu"] = Watch(relu=True)
+    try:
+        oracle(case)
+    finally:
+        cells.CELLS["rnn_relu"] = kept
+    return float(min(nearest))
+
+
+def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
+    """How far y and the states may be from the exact ones.
+
+    A pre-activation sums K products, whose sizes are about |row of weights| |source| / K and whose signs are
+    random: the partial sum of k of them is about sqrt(k) of that. Each addition rounds it by at most u = eps
+    / 2, and these errors are independent, so together they are about u |row| |source|. The gates' slopes are
+    at most 1, so that each of T steps and L layers adds this once.
+    """
+    weights = [value for name, value in case.arrays.items() if name.startswith("w")]
+    each = 4 if case.bias else 2
+    row = max(
+        math.sqrt(
+            sum(float((np.reshape(w, (len(w), -1)) ** 2).sum(axis=1).max()) for w in weights[i : i + each])
+        )
+        for i in range(0, len(weights), each)
+    )
+    x = np.sqrt((case.arrays["x"] ** 2).sum(axis=-1)).max(initial=0)
+    below = max(float(x), math.sqrt(case.directions * case.hidden) * largest if case.layers > 1 else 0)
+    source = math.hypot(below, math.sqrt(case.hidden) * max(largest, 1), math.sqrt(2))
+    depth = max(1, case.steps) * case.layers
+    if case.dropout:
+        source /= max(1 - case.dropout, 0.1)
+    return SAFETY * float(np.finfo(dtype).eps) / 2 * row * source * depth
+
+
+def assert_close(case: Case, got: Results, expected: Results, dtype: type) -> float:
+    """Hold results against the oracle's; returns the largest error as a part of its tolerance.
+
+    A gradient passes the same chain backward, through slopes that the forward errors have moved: twice the
+    forward tolerance, in units of the largest gradient that flows. A weight's gradient sums T * N such
+    gradients, each times a source; their errors are independent, so they add up as sqrt(T * N).
+    """
+    assert got.keys() == expected.keys()
+    largest = {name: float(np.abs(value).max(initial=0)) for name, value in expected.items()}
+    states = max(largest[name] for name in ("y", "h", "c") if name in largest)
+    forward = forward_tolerance(case, dtype, max(1.0, states))
+    flowing = max(float(np.abs(case.arrays[name]).max(initial=0)) for name in ("dy", "dh", "dc"))
+    flowing = max(flowing, *(largest[name] for name in ("dx", "dh0", "dc0") if name in largest))
+    source = max(1.0, states, float(np.abs(case.arrays["x"]).max(initial=0)))
+    worst = 0.0
+    for name, want in expected.items():
+        tolerance = forward * max(1.0, states)
+        if name.startswith("d"):
+            tolerance = 2 * forward * flowing
+        if name.startswith("dw"):
+            tolerance *= math.sqrt(max(1, case.steps * case.rows)) * source
+        value = got[name]
+        assert value.dtype == dtype, name
+        assert value.shape == want.shape, name
+        error = float(np.abs(value - want).max(initial=0))
+        assert error <= tolerance, f"{name} of {case}: off by {error:.3g}, tolerance {tolerance:.3g}"
+        worst = max(worst, error / tolerance)
+    return worst
