@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyrnnfast._types import Array
-from pyrnnfast.benchmark.shapes import GATES, Workload
+from pyrnnfast.benchmark.shapes import Workload
+from pyrnnfast.validation import GATES
 
 
 class MismatchError(RuntimeError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-"""G of each cell."""
+from pyrnnfast.validation import GATES
 
 LABELS = {
     "rnn_tanh": "RNN",
