@@ -115,8 +115,9 @@ template <class T> class Forward {
     return true;
   }
 
-  Size gates_row(const Job &job, Size index) const {
-    return args_.training ? index : index - clock_.offset(job.begin);
+  // A chunk's rows keep their distance in inference: threads that split rows may be in different chunks.
+  Size gates_row(const Job &job, Size s, Size n) const {
+    return args_.training ? clock_.offset(s) + n : (s - job.begin) * clock_.rows() + n;
   }
 
   // The input projection of a chunk into its gate slots.
@@ -141,7 +142,7 @@ template <class T> class Forward {
     for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done();) {
       for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next(), ++gemm.rows) {
         input.gather(walk.s, walk.n, scratch.input.data() + gemm.rows * ld_input_);
-        scratch.rows.data()[gemm.rows] = gates_row(job, walk.index());
+        scratch.rows.data()[gemm.rows] = gates_row(job, walk.s, walk.n);
       }
       pack_.kernels.gemm(gemm);
     }
@@ -162,7 +163,7 @@ template <class T> class Forward {
     k.depth = pack_.hidden;
     k.weights = weights.hidden[phase].data();
     k.bias = weights.hidden_bias.data();
-    k.gates = history.gates.data() + gates_row(job, clock_.offset(s) + n0) * pack_.row();
+    k.gates = history.gates.data() + gates_row(job, s, n0) * pack_.row();
     k.ld_gates = pack_.row();
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
     k.h_next = history.h_at(clock_, s, ld) + n0 * ld;
