@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +29,7 @@ class Dropout(Module):
         super().__init__()
         self.p = validation.probability("p", p)
         self.rng = validation.generator(rng)
-        self._tapes: TapeSlot[tuple[tuple[int, ...], Kept | None]] = TapeSlot()
+        self._tapes: TapeSlot[tuple[np.dtype[Any], tuple[int, ...], Kept | None]] = TapeSlot()
 
     def __call__(self, x: Array) -> Array:
         """Drop numbers of x, float32 or float64 of any shape.
@@ -43,18 +45,18 @@ class Dropout(Module):
         if self.p > 0:
             with self._lock:
                 kept = self.rng.random(x.shape, dtype=np.float32) >= self.p
-        self._tapes.keep((x.shape, kept))
+        self._tapes.keep((x.dtype, x.shape, kept))
         return self._masked(x, kept)
 
     def backward(self, dy: Array) -> Array:
         """Go back through this thread's last call in training.
 
-        dy: the gradient of y, of its shape. Returns dx = dy * kept / (1 - p).
+        dy: the gradient of y, of its shape and dtype. Returns dx = dy * kept / (1 - p).
         Raises RuntimeError without such a call, or for a second time after it; TypeError or ValueError for
         dy of another dtype or shape.
         """
-        shape, kept = self._tapes.take("Dropout")
-        return self._masked(validation.shaped("dy", dy, None, shape), kept)
+        dtype, shape, kept = self._tapes.take("Dropout")
+        return self._masked(validation.shaped("dy", dy, dtype, shape), kept)
 
     def _masked(self, x: Array, kept: Kept | None) -> Array:
         if kept is None:
