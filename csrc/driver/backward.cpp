@@ -1,10 +1,10 @@
 // BPTT of a whole stack: the stages of forward, last first. In a stage the recurrences of its jobs run first, split like
 // forward's; then all threads together turn each job's gate gradients into dX and dW. Gate gradients live one chunk.
 #include <algorithm>
+#include <tuple>
 
+#include "crew.hpp"
 #include "input.hpp"
-#include "parallel.hpp"
-#include "plan.hpp"
 #include "problem.hpp"
 #include "states.hpp"
 #include "weight_gradients.hpp"
@@ -20,7 +20,8 @@ template <class T> class Backward {
   explicit Backward(const BackwardArgs<T> &args)
       : args_(args), tape_(*args.tape), pack_(*tape_.pack), clock_(tape_.clock),
         plan_(make_plan(pack_, clock_, args.threads, true)),
-        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), sums_(tape_, plan_.threads) {
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), sums_(tape_, plan_.threads),
+        crew_(plan_, clock_, args.interrupted) {
     const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions, state = N * pack_.hidden;
     for (Size i = 0; i < L * D; ++i) {
       Flow flow;
@@ -41,9 +42,7 @@ template <class T> class Backward {
   }
 
   bool run() {
-    Poll poll(args_.interrupted);
-    run_team(plan_.threads, [&](Member member) { work(member, poll); });
-    if (barrier_.stop_requested()) return false;
+    if (!crew_.run([&](Share &share) { work(share); })) return false;
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) initial_state(i);
     return true;
   }
@@ -59,63 +58,29 @@ template <class T> class Backward {
     Buffer<T> dropped;  // [kGatherRows][ld_input]: dX before its mask
     Buffer<int64_t> rows;
   };
-  struct Share {
-    int job, jobs, part, parts;
-    Size row_begin, row_end;
-  };
-
-  Share share_of(Member member) const {
-    Share share{0, 1, 0, 1, 0, clock_.rows()};
-    if (plan_.split == Split::rows) {
-      share.row_begin = clock_.row_begin(member.id, member.threads);
-      share.row_end = clock_.row_begin(member.id + 1, member.threads);
-    } else if (plan_.split == Split::jobs) {
-      share.job = member.id;
-      share.jobs = member.threads;
-    } else if (plan_.split == Split::units) {
-      share.part = member.id;
-      share.parts = member.threads;
-    }
-    return share;
-  }
-
-  bool meet(Member &member, Share &share, bool may_stop) {
-    switch (barrier_.wait(member.threads, may_stop)) {
-      case Barrier::Verdict::stop: return false;
-      case Barrier::Verdict::go: return true;
-      case Barrier::Verdict::solo: break;
-    }
-    if (member.id != 0) return false;
-    member.threads = 1;
-    share = share_of(member);
-    return true;
-  }
-
   Flow &flow_of(const Job &job) { return flows_[job.layer * pack_.directions + job.direction]; }
 
-  void work(Member member, Poll &poll) {
-    Share share = share_of(member);
+  void work(Share &share) {
     for (Size stage = schedule_.stages() - 1; stage >= 0; --stage) {
       const Size jobs = schedule_.jobs(stage);
-      for (Size j = 0; j < jobs; ++j)
-        if (j % share.jobs == share.job && !recur(schedule_.job(stage, j), member, share)) return;
-      if (!meet(member, share, false)) return;
+      for (Size j = share.job; j < jobs; j += share.jobs)
+        if (!recur(schedule_.job(stage, j), share)) return;
+      if (!crew_.meet(share)) return;
       for (Size j = 0; j < jobs; ++j) {
         const Job job = schedule_.job(stage, j);
-        sums_.add(job, flow_of(job).dgates.data(), args_.weights[job.layer * pack_.directions + job.direction], member);
-        input_gradient(job, member);
+        sums_.add(job, flow_of(job).dgates.data(), args_.weights[job.layer * pack_.directions + job.direction],
+                  share.member);
+        input_gradient(job, share.member);
       }
-      if (member.id == 0 && poll()) barrier_.request_stop();
-      if (!meet(member, share, true)) return;
+      if (!crew_.end_stage(share, true)) return;
     }
-    if (schedule_.stages() == 0) return;
   }
 
-  bool recur(const Job &job, Member &member, Share &share) {
+  bool recur(const Job &job, Share &share) {
     for (Size s = job.end - 1; s >= job.begin; --s)
       for (int phase = 0; phase < pack_.cell.phases; ++phase) {
-        step(job, s, phase, share, scratch_[member.id]);
-        if (share.parts > 1 && !meet(member, share, false)) return false;
+        step(job, s, phase, share);
+        if (!crew_.meet_units(share)) return false;
       }
     if (job.begin == 0) first_state(job, share);
     else carry(job, share);
@@ -130,9 +95,7 @@ template <class T> class Backward {
   BackwardStep<T> common(const Job &job, int phase, const Share &share) {
     const BackwardPhase &back = pack_.cell.backward[phase];
     BackwardStep<T> k{};
-    const Size pairs = (pack_.groups + 1) / 2;
-    k.group_begin = pairs * share.part / share.parts * 2;
-    k.group_end = std::min(pack_.groups, pairs * (share.part + 1) / share.parts * 2);
+    std::tie(k.group_begin, k.group_end) = share.groups(pack_.groups);
     k.hidden = pack_.hidden;
     k.padded = pack_.padded;
     k.depth = (back.last - back.first) * pack_.padded;
@@ -144,15 +107,15 @@ template <class T> class Backward {
   }
 
   // One phase of step s. Rows whose last step is s have no following step: no product.
-  void step(const Job &job, Size s, int phase, const Share &share, Scratch &scratch) {
+  void step(const Job &job, Size s, int phase, const Share &share) {
     const BackwardPhase &back = pack_.cell.backward[phase];
     const Size begin = share.row_begin, end = std::min(share.row_end, clock_.active(s));
     const Size following = back.following ? std::clamp(clock_.active(s + 1), begin, std::max(begin, end)) : end;
-    run_rows(job, s, phase, share, scratch, begin, following, true);
-    run_rows(job, s, phase, share, scratch, following, end, false);
+    run_rows(job, s, phase, share, begin, following, true);
+    run_rows(job, s, phase, share, following, end, false);
   }
 
-  void run_rows(const Job &job, Size s, int phase, const Share &share, Scratch &scratch, Size n0, Size n1, bool product) {
+  void run_rows(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, bool product) {
     if (n0 >= n1) return;
     const BackwardPhase &back = pack_.cell.backward[phase];
     History<T> &history = tape_.at(job.layer, job.direction);
@@ -172,7 +135,7 @@ template <class T> class Backward {
       k.dc = flow.dc.data() + n0 * pack_.padded;
     }
     k.dh = flow.dh.data() + n0 * pack_.padded;
-    if (phase == 0) output_gradient(job, s, n0, k, scratch);
+    if (phase == 0) output_gradient(job, s, n0, k, scratch_[share.member.id]);
     pack_.kernels.backward[int(pack_.cell.kind)][phase](k);
   }
 
@@ -279,7 +242,7 @@ template <class T> class Backward {
   std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][D*H]: dX of layers 1, 2, ...
   Size ld_input_;
   std::vector<Scratch> scratch_;
-  Barrier barrier_;
+  Crew crew_;
 };
 
 }  // namespace

@@ -1,10 +1,10 @@
 // Forward of a whole stack: stages of jobs (a chunk of steps of one layer and direction). A job projects its input with
 // one GEMM per chunk, then walks its steps. The time loop runs inside one parallel region.
 #include <algorithm>
+#include <tuple>
 
+#include "crew.hpp"
 #include "input.hpp"
-#include "parallel.hpp"
-#include "plan.hpp"
 #include "problem.hpp"
 #include "states.hpp"
 
@@ -19,7 +19,7 @@ template <class T> class Forward {
   Forward(const ForwardArgs<T> &args, Tape<T> &tape)
       : args_(args), tape_(tape), pack_(*tape.pack), clock_(tape.clock),
         plan_(make_plan(pack_, clock_, args.threads, false)),
-        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk) {
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), crew_(plan_, clock_, args.interrupted) {
     for (Size layer = 0; layer < pack_.layers; ++layer)
       for (Size d = 0; d < pack_.directions; ++d) allocate(layer, layer * pack_.directions + d);
     Size widest = pack_.inputs;
@@ -31,9 +31,7 @@ template <class T> class Forward {
   }
 
   bool run() {
-    Poll poll(args_.interrupted);
-    run_team(plan_.threads, [&](Member member) { work(member, poll); });
-    if (barrier_.stop_requested()) return false;
+    if (!crew_.run([&](Share &share) { work(share); })) return false;
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) final_states(i);
     return true;
   }
@@ -43,12 +41,6 @@ template <class T> class Forward {
     Buffer<T> input;       // [kGatherRows][ld_input]
     Buffer<int64_t> rows;  // rows of the output
   };
-  // What one thread does of a job: sorted rows [row_begin, row_end), part `part` of `parts` of the hidden units.
-  struct Share {
-    int job, jobs, part, parts;
-    Size row_begin, row_end;
-  };
-
   void allocate(Size layer, Size i) {
     History<T> &history = tape_.histories[i];
     const Size N = clock_.rows(), ld = tape_.ld, state = N * pack_.hidden;
@@ -65,52 +57,22 @@ template <class T> class Forward {
     if (pack_.cell.reset_state) history.reset = Buffer<T>(kept * ld);
   }
 
-  Share share_of(Member member) const {
-    Share share{0, 1, 0, 1, 0, clock_.rows()};
-    if (plan_.split == Split::rows) {
-      share.row_begin = clock_.row_begin(member.id, member.threads);
-      share.row_end = clock_.row_begin(member.id + 1, member.threads);
-    } else if (plan_.split == Split::jobs) {
-      share.job = member.id;
-      share.jobs = member.threads;
-    } else if (plan_.split == Split::units) {
-      share.part = member.id;
-      share.parts = member.threads;
-    }
-    return share;
-  }
-
-  // Meets the others. False: this thread is done (the call stops, or thread 0 goes on alone).
-  bool meet(Member &member, Share &share, bool may_stop) {
-    switch (barrier_.wait(member.threads, may_stop)) {
-      case Barrier::Verdict::stop: return false;
-      case Barrier::Verdict::go: return true;
-      case Barrier::Verdict::solo: break;
-    }
-    if (member.id != 0) return false;
-    member.threads = 1;
-    share = share_of(member);
-    return true;
-  }
-
-  void work(Member member, Poll &poll) {
-    Share share = share_of(member);
+  void work(Share &share) {
     for (Size stage = 0; stage < schedule_.stages(); ++stage) {
-      for (Size j = 0; j < schedule_.jobs(stage); ++j)
-        if (j % share.jobs == share.job && !run_job(schedule_.job(stage, j), member, share)) return;
-      if (member.id == 0 && poll()) barrier_.request_stop();
-      // Rows are independent of each other: their threads never meet, but see a stop at the next chunk.
-      if (plan_.split == Split::rows ? barrier_.stop_requested() : !meet(member, share, true)) return;
+      for (Size j = share.job; j < schedule_.jobs(stage); j += share.jobs)
+        if (!run_job(schedule_.job(stage, j), share)) return;
+      if (!crew_.end_stage(share, false)) return;
     }
   }
 
-  bool run_job(const Job &job, Member &member, Share &share) {
-    project(job, share, scratch_[member.id]);
-    if (share.parts > 1 && !meet(member, share, false)) return false;
+  bool run_job(const Job &job, Share &share) {
+    Scratch &scratch = scratch_[share.member.id];
+    project(job, share, scratch);
+    if (!crew_.meet_units(share)) return false;
     for (Size s = job.begin; s < job.end; ++s)
       for (int phase = 0; phase < pack_.cell.phases; ++phase) {
-        step(job, s, phase, share, scratch_[member.id]);
-        if (share.parts > 1 && !meet(member, share, false)) return false;
+        step(job, s, phase, share, scratch);
+        if (!crew_.meet_units(share)) return false;
       }
     return true;
   }
@@ -155,9 +117,7 @@ template <class T> class Forward {
     ForwardStep<T> k{};
     k.rows = std::min(share.row_end, clock_.active(s)) - n0;
     if (k.rows <= 0) return;
-    const Size pairs = (pack_.groups + 1) / 2;  // a strip may hold two groups: shares begin at even ones
-    k.group_begin = pairs * share.part / share.parts * 2;
-    k.group_end = std::min(pack_.groups, pairs * (share.part + 1) / share.parts * 2);
+    std::tie(k.group_begin, k.group_end) = share.groups(pack_.groups);
     k.hidden = pack_.hidden;
     k.padded = pack_.padded;
     k.depth = pack_.hidden;
@@ -210,7 +170,7 @@ template <class T> class Forward {
   const Schedule schedule_;
   Size ld_input_;
   std::vector<Scratch> scratch_;
-  Barrier barrier_;
+  Crew crew_;
 };
 
 }  // namespace

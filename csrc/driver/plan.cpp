@@ -23,10 +23,7 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
   plan.chunk = std::clamp<Size>(rows > 0 ? chunk_rows / rows : 1, 1, std::max<Size>(steps, 1));
 
   const double total = row_work * double(clock.total()) * double(pack.layers * pack.directions);
-  if (threads <= 1 || total < kTinyCall) {
-    threads = 1;
-  }
-  plan.threads = threads;
+  if (total < kTinyCall) threads = 1;
   const Size weights = pack.cell.gates * pack.hidden * pack.hidden * Size(sizeof(T));
   const Size share = std::max<Size>(1, rows / threads);
   // Several jobs at a time need enough stages to keep every thread busy.
@@ -37,6 +34,7 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
   else if (share >= 4 && weights <= 2 * kCacheBytes) plan.split = Split::rows;
   else if (recurrent * double(rows) >= kTinyStep) plan.split = Split::units;
   else plan.split = rows >= threads ? Split::rows : Split::serial;
+  plan.threads = plan.split == Split::serial && !backward ? 1 : threads;
   const Size owned = plan.split == Split::units ? weights / threads : weights;
   plan.weights_outer = owned > kCacheBytes && rows > pack.kernels.max_rows;
   return plan;

@@ -7,7 +7,7 @@
 namespace pyrnnfast {
 
 enum class Split {
-  serial,
+  serial, // thread 0 has all; the others help with backward's GEMMs
   rows,   // each thread has its own batch rows: no barrier within a chunk
   jobs,   // each thread has its own layers or directions: a barrier per chunk
   units,  // each thread has its own hidden units: a barrier per phase of each step
