@@ -39,7 +39,7 @@ def cases(draw: st.DrawFn, cell: str) -> Case:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_any_shape_and_options(cell: str, isa: str) -> None:
-    @settings(max_examples=60)
+    @settings(max_examples=30)
     @given(cases(cell), st.sampled_from(DTYPES))
     @example(make(cell, 0, 3, 5, 7), np.float32)
     @example(make(cell, 3, 0, 5, 7), np.float32)
