@@ -251,6 +251,14 @@ def test_documented_commands_exist(document: str) -> None:
         assert used <= options, f"{document}: pyrnnfast {name} {used - options}"
 
 
+def test_python_in_the_readme_runs() -> None:
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", read("README.md"), re.M | re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     broken = []
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "bench").glob("*.md")]:

@@ -69,7 +69,7 @@ class Ours(Peer):
     cells = frozenset({"rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before"})
 
     def __init__(self, case: Case, threads: int) -> None:
-        from pyrnnfast import layers, runtime
+        from pyrnnfast import GRU, LSTM, RNN, runtime
 
         runtime.set_num_threads(threads)
         shape = case.workload.shape
@@ -81,11 +81,11 @@ class Ours(Peer):
         cell = case.workload.cell
         sizes = (shape.inputs, shape.hidden)
         if cell == "lstm":
-            self._layer: Any = layers.LSTM(*sizes, **options)
+            self._layer: Any = LSTM(*sizes, **options)
         elif cell.startswith("gru"):
-            self._layer = layers.GRU(*sizes, **options, reset_after=cell == "gru")
+            self._layer = GRU(*sizes, **options, reset_after=cell == "gru")
         else:
-            self._layer = layers.RNN(*sizes, **options, nonlinearity=cell.removeprefix("rnn_"))
+            self._layer = RNN(*sizes, **options, nonlinearity=cell.removeprefix("rnn_"))
         self._layer.load_state_dict(case.weights)
         self._case = case
 
