@@ -199,7 +199,7 @@ void register_rnn(py::module_ &m) {
       .def_readonly("lengths", &PyTape::lengths);
   m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a, "training"_a,
         "num_threads"_a, "Runs a stack; returns (y, h, c or None, tape or None).");
-  m.def("backward", &py_backward, "tape"_a, "dy"_a, "dh"_a, "dc"_a, "input_gradient"_a, "num_threads"_a,
+  m.def("backward", &py_backward, "tape"_a, "dy"_a, "dhT"_a, "dcT"_a, "input_gradient"_a, "num_threads"_a,
         "BPTT through a tape; returns (dx or None, dh0, dc0 or None, gradients of the weights in their order).");
 }
 

@@ -100,6 +100,27 @@ struct DropoutArgs {
   uint32_t threshold;       // keep where the random word is >= threshold
 };
 
+// Rows of softmax with cross-entropy. The loss of token m is losses[m] + weights[m] log(partition[m]).
+template <class T> struct SoftmaxArgs {
+  Size tokens, classes;     // M, V
+  const T *logits;          // [M][V]
+  const int64_t *targets;   // [M]; read where the weight is not zero
+  const double *weights;    // [M] share of the token in the mean; 0: it counts for nothing
+  T *gradient;              // [M][V] out
+  double *losses;           // [M] out
+  T *partition;             // [M] out where the weight is not zero: sum_j exp(x_j - max x)
+};
+
+// Adam (Kingma & Ba 2015), decoupled: AdamW. The caller has folded both bias corrections into rate and eps.
+template <class T> struct AdamArgs {
+  Size count;
+  T *parameter;      // [count] in, out
+  const T *gradient;
+  T *mean, *square;  // [count] in, out: running averages of g and g^2
+  T rate, beta1, beta2, eps, weight_decay, shrink;  // shrink = 1 - lr * weight_decay
+  bool decoupled;
+};
+
 template <class T> struct KernelTable {
   const char *name;
   Size lanes;      // VL
@@ -112,6 +133,8 @@ template <class T> struct KernelTable {
   void (*add_column_sums)(const T *src, Size ld, Size rows, Size cols, T *sum);
   // x[k] = kept ? x[k] * scale : 0
   void (*dropout)(const DropoutArgs &, T scale, T *x, Size count);
+  void (*softmax_cross_entropy)(const SoftmaxArgs<T> &);
+  void (*adam)(const AdamArgs<T> &);
   void (*sigmoid)(const T *x, T *y, Size count);
   void (*tanh)(const T *x, T *y, Size count);
   void (*forward[kCellKinds][kMaxPhases])(const ForwardStep<T> &);

@@ -1,5 +1,6 @@
 // The unit that is compiled once per instruction set and number type. It exports one symbol, the table.
 // PYRNNFAST_TABLE is the symbol's name, PYRNNFAST_LEVEL the level's name.
+#include "dense.hpp"
 #include "elman.hpp"
 #include "gemm.hpp"
 #include "gru.hpp"
@@ -25,6 +26,8 @@ const KernelTable<real> PYRNNFAST_TABLE = {
     transpose,
     add_column_sums,
     dropout,
+    softmax_cross_entropy,
+    adam,
     map<sigmoid>,
     map<tanh>,
     {{run_phase<ElmanForward<false>, ForwardStep<real>>, nullptr},

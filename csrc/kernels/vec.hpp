@@ -36,6 +36,11 @@ inline real lane_fma(real a, real b, real c) {
   else return __builtin_fma(a, b, c);
 }
 
+inline real square_root(real x) {
+  if constexpr (kSingle) return __builtin_sqrtf(x);
+  else return __builtin_sqrt(x);
+}
+
 // a * b + c: fused where the target has it, a multiplication and an addition where it does not.
 inline vec fma(vec a, vec b, vec c) {
 #if defined(__FP_FAST_FMAF) && defined(__FP_FAST_FMA)

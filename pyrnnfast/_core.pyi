@@ -1,0 +1,86 @@
+"""The compiled backend. `_backend.Backend` says what each function does; calls are positional or by name."""
+
+from typing import Any
+
+import numpy as np
+
+from pyrnnfast._types import Array, Integers
+
+class Pack:
+    def __init__(
+        self,
+        cell: str,
+        weights: list[Array],
+        num_layers: int,
+        bidirectional: bool,
+        bias: bool,
+        isa: str | None = None,
+    ) -> None: ...
+    @property
+    def cell(self) -> str: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def num_directions(self) -> int: ...
+    @property
+    def bias(self) -> bool: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def isa(self) -> str: ...
+
+class Tape:
+    @property
+    def steps(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def pack(self) -> Pack: ...
+    @property
+    def lengths(self) -> Integers | None: ...
+
+def forward(
+    pack: Pack,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    lengths: Integers | None,
+    dropout: float,
+    seed: int,
+    training: bool,
+    num_threads: int,
+) -> tuple[Array, Array, Array | None, Tape | None]: ...
+def backward(
+    tape: Tape,
+    dy: Array | None,
+    dhT: Array | None,
+    dcT: Array | None,
+    input_gradient: bool,
+    num_threads: int,
+) -> tuple[Array | None, Array, Array | None, list[Array]]: ...
+def softmax_cross_entropy(
+    logits: Array, targets: Integers, weights: Array | None, ignore_index: int
+) -> tuple[float, Array]: ...
+def adam(
+    parameter: Array,
+    gradient: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
+) -> None: ...
+def activation(name: str, x: Array, isa: str | None = None) -> Array: ...
+def available_isas() -> list[str]: ...
+def default_isa() -> str: ...
+def get_num_threads() -> int: ...
+def set_num_threads(num_threads: int) -> None: ...
+def config() -> dict[str, str]: ...

@@ -1,0 +1,145 @@
+"""Threads, the GIL, signals and forks around long native calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import pyrnnfast
+
+if pyrnnfast.isa() == "reference":
+    pytest.skip("these are about the compiled backend", allow_module_level=True)
+
+
+def long_layer() -> tuple[pyrnnfast.LSTM, np.ndarray]:
+    return pyrnnfast.LSTM(32, 256, rng=0).eval(), np.zeros((600, 32, 32), np.float32)
+
+
+def test_the_gil_is_let_go_in_a_long_call() -> None:
+    layer, x = long_layer()
+    ticks, done = [0], threading.Event()
+
+    def tick() -> None:
+        while not done.is_set():
+            ticks[0] += 1
+            time.sleep(0.0005)
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    before = ticks[0]
+    layer(x)
+    during = ticks[0] - before
+    done.set()
+    ticker.join()
+    assert during > 5
+
+
+@pytest.mark.parametrize(
+    "setup, call", [("layer.eval()", "layer(x)"), ("y, _ = layer(x)", "layer.backward(y)")]
+)
+def test_an_interrupt_ends_a_long_call_within_a_second(setup: str, call: str) -> None:
+    code = f"""
+import numpy as np, pyrnnfast
+layer = pyrnnfast.LSTM(64, 512, rng=0)
+x = np.zeros((2000, 32, 64), np.float32)
+{setup}
+print("ready", flush=True)
+try:
+    while True:
+        {call}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            assert child.stdout.readline().strip() == "ready"
+            time.sleep(0.5)
+            sent = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            assert child.stdout.readline().strip() == "interrupted"
+            assert time.monotonic() - sent < 1.0
+        finally:
+            child.kill()
+
+
+def test_an_interrupted_call_leaves_the_layer_usable() -> None:
+    layer, x = pyrnnfast.LSTM(8, 16, rng=0).eval(), np.ones((5, 2, 8), np.float32)
+    expected, _ = layer(x)
+    big = pyrnnfast.LSTM(64, 512, rng=0).eval()
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        big(np.zeros((20000, 8, 64), np.float32))
+    timer.join()
+    np.testing.assert_array_equal(layer(x)[0], expected)
+
+
+@pytest.mark.parametrize("first", ["pyrnnfast", "torch"])
+def test_a_forked_child_does_not_hang(first: str) -> None:
+    if first == "torch":
+        from conftest import require
+
+        require("torch")
+    code = (
+        f"import {first}\n"
+        + """
+import os, signal, sys
+import numpy as np, pyrnnfast
+pyrnnfast.set_num_threads(2)
+layer = pyrnnfast.LSTM(16, 256, rng=0).eval()
+x = np.ones((50, 32, 16), np.float32)
+expected, _ = layer(x)
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    y, _ = layer(x)
+    os._exit(0 if np.array_equal(y, expected) else 3)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status) & 255)
+"""
+    )
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_threads_follow_the_settings() -> None:
+    for variable, expected in (("1", "1"), ("3", "3"), ("junk", str(len(os.sched_getaffinity(0))))):
+        code = "import pyrnnfast; print(pyrnnfast.get_num_threads())"
+        environment = {**os.environ, "OMP_NUM_THREADS": variable}
+        result = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert int(result.stdout) <= int(expected)
+        if variable != "junk":
+            assert result.stdout.strip() == expected
+
+
+def test_two_python_threads_may_run_one_layer_at_once() -> None:
+    layer, x = long_layer()
+    expected, _ = layer(x)
+    results: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: results.append(layer(x)[0])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    for y in results:
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_subnormals_count_as_zero_inside_and_as_before_outside() -> None:
+    tiny = np.float32(1e-41)
+    layer = pyrnnfast.RNN(1, 1, nonlinearity="relu", bias=False).eval()
+    layer.load_state_dict({"weight_ih_l0": np.ones((1, 1), "f4"), "weight_hh_l0": np.zeros((1, 1), "f4")})
+    y, _ = layer(np.full((1, 1, 1), tiny))
+    assert y[0, 0, 0] == 0
+    assert tiny * np.float32(1) != 0
