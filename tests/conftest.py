@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -38,3 +39,11 @@ def require(name: str) -> ModuleType:
         if os.environ.get("PYRNNFAST_REQUIRE_PEERS") == "1":
             pytest.fail(f"PYRNNFAST_REQUIRE_PEERS=1, and {name} is not there: {error}")
         pytest.skip(f"{name} is not installed")
+
+
+def refuses(error: type[Exception], call: Callable[[], object]) -> None:
+    """The call raises `error`, in one line that says what must be and what was got."""
+    with pytest.raises(error, match=r"must .*got ") as info:
+        call()
+    assert type(info.value) is error
+    assert "\n" not in str(info.value)

@@ -83,6 +83,19 @@ def _lengths_or_full(lengths: Integers | None, steps: int, rows: int) -> Integer
     return np.full(rows, steps, np.int64) if lengths is None else lengths
 
 
+def _active(steps: int, lengths: Integers) -> Array:
+    """Which rows run at which steps, [T, N]; quick for any T when there are no rows."""
+    if len(lengths) == 0:
+        return np.zeros((steps, 0), np.bool_)
+    active: Array = np.arange(steps)[:, None] < lengths
+    return active
+
+
+def _product(x: Array, w: Array) -> Array:
+    """x [T, N, K] times w [K, M], for all steps and rows at once."""
+    return (x.reshape(x.shape[0] * x.shape[1], len(w)) @ w).reshape(*x.shape[:2], w.shape[1])
+
+
 def _run_forward(
     cell_name: str, weights: list[Array], x: Array, h: Array, c: Array, lengths: Integers, keep: bool
 ) -> tuple[Array, Array, Array, _Run]:
@@ -90,7 +103,7 @@ def _run_forward(
     cell = CELLS[cell_name]
     w_ih, w_hh, b_ih, b_hh = weights
     T, N, H = x.shape[0], x.shape[1], w_hh.shape[1]
-    a = x @ w_ih.T + b_ih
+    a = _product(x, w_ih.T) + b_ih
     y = np.zeros((T, N, H), x.dtype)
     run = _Run(
         x, np.zeros((T if keep else 0, N, H), x.dtype), np.zeros((T if keep else 0, N, H), x.dtype), []
@@ -121,19 +134,19 @@ def _run_backward(
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
     # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
-    did = np.arange(T)[:, None] < lengths
+    did = _active(T, lengths)
     dax_did, dah_did = dax[did], dah[did]
     dw_hh = np.zeros_like(w_hh)
     if did.any():
         saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
         dw_hh = cell.recurrent_gradient(dah_did, run.h[did], saved)
     dw_ih = dax_did.T @ run.x[did]
-    return dax @ w_ih, dh, dc, [dw_ih, dw_hh, dax_did.sum(axis=0), dah_did.sum(axis=0)]
+    return _product(dax, w_ih), dh, dc, [dw_ih, dw_hh, dax_did.sum(axis=0), dah_did.sum(axis=0)]
 
 
 def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
     """Zero what the mask drops, and scale the rest; its own backward as well."""
-    if probability == 0:
+    if probability == 0 or x.size == 0:
         return x
     steps, rows, units = x.shape
     kept = dropout_mask(steps, rows, units, probability, seed, layer)
@@ -163,7 +176,7 @@ def forward(
     hT, cT = np.empty_like(zero), np.empty_like(zero)
     runs = []
     # Past a row's end x counts as zero, whatever is there.
-    below = x if lengths is None else np.where((np.arange(T)[:, None] < ends)[:, :, None], x, x.dtype.type(0))
+    below = x if lengths is None else np.where(_active(T, ends)[:, :, None], x, x.dtype.type(0))
     for layer in range(L):
         if layer > 0 and training:
             below = _dropout(below, layer - 1, dropout, seed)
@@ -200,7 +213,7 @@ def backward(
     gradients: list[list[Array]] = [[] for _ in range(L * D)]
     # Past a row's end the gradient of y is ignored.
     above = np.zeros((T, N, D * H), pack.dtype) if dy is None else dy
-    above = np.where((np.arange(T)[:, None] < ends)[:, :, None], above, above.dtype.type(0))
+    above = np.where(_active(T, ends)[:, :, None], above, above.dtype.type(0))
     for layer in reversed(range(L)):
         dx = np.zeros((), pack.dtype)
         for direction in range(D):
