@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,3 +176,42 @@ def test_report_as_json_and_tables() -> None:
     assert all(line.count("|") == lines[0].count("|") for line in lines[:8])
     assert "absent is not installed (pip install pyrnnfast_no_such_package)" in lines[-1]
     assert benchmark.rich_table(report).row_count == 6
+
+
+# --- The command
+
+
+def bench(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    require("typer")
+    require("rich")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "300"}
+    command = [sys.executable, "-m", "pyrnnfast", "bench", *options]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    result = bench("--suite=tiny", "--quick", "--cell=lstm", "--threads=1", "--json=f.json", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "GFLOP/s" in result.stdout
+    data = json.loads((tmp_path / "f.json").read_text())
+    assert [row["cell"] for row in data["rows"]] == ["lstm"] * 4
+
+
+@pytest.mark.parametrize(
+    "option, complaint",
+    [
+        ("--cell=sru", "--cell must be one of lstm, gru, rnn"),
+        ("--threads=-1", "--threads must be 0 to 1024, got -1"),
+        ("--threads=2000", "--threads must be 0 to 1024, got 2000"),
+        ("--suite=huge", "--suite must be one of overview"),
+        ("--json=no/such/folder.json", "--json must be a file in an existing folder"),
+    ],
+)
+def test_command_refuses_bad_options_in_one_line(option: str, complaint: str, tmp_path: Path) -> None:
+    result = bench(option, folder=tmp_path)
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""

@@ -37,9 +37,12 @@ def bench(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from pyrnnfast import benchmark, runtime
+    from pyrnnfast.validation import MAX_THREADS
 
-    if threads < 0:
-        raise ValueError(f"--threads must be 0 or more, got {threads}")
+    if not 0 <= threads <= MAX_THREADS:
+        raise ValueError(f"--threads must be 0 to {MAX_THREADS}, got {threads}")
+    if suite not in benchmark.SUITES:
+        raise ValueError(f"--suite must be one of {', '.join(benchmark.SUITES)}, got {suite}")
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise ValueError(f"--json must be a file in an existing folder, got {json_file}")
     unknown = [name for name in cell or () if name not in CELLS]
