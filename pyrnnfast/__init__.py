@@ -5,9 +5,14 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from pyrnnfast.clipping import clip_grad_norm_, clip_grad_value_
 from pyrnnfast.layers.cells import GRUCell, LSTMCell, RNNCell
+from pyrnnfast.layers.dropout import Dropout
+from pyrnnfast.layers.embedding import Embedding
+from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
+from pyrnnfast.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from pyrnnfast.runtime import available_isas, get_num_threads, isa, set_num_threads, show_config
 
 __version__ = "0.1.0"
@@ -16,16 +21,23 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Dropout",
+    "Embedding",
     "GRUCell",
     "LSTMCell",
+    "Linear",
     "Module",
     "RNNCell",
     "__version__",
     "available_isas",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "get_num_threads",
     "isa",
     "set_num_threads",
     "show_config",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
 ]
 
 _SUBMODULES = (

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     Integers: TypeAlias = npt.NDArray[np.int64]
     ArrayLike: TypeAlias = npt.ArrayLike
     DTypeLike: TypeAlias = npt.DTypeLike
-else:  # numpy.typing takes 20 ms to import, a fifth of all of NumPy
+    Seed: TypeAlias = np.random.Generator | int | None
+else:  # numpy.typing and numpy.random take a third of the time that importing NumPy takes
     Array = Integers = np.ndarray
-    ArrayLike = DTypeLike = object
+    ArrayLike = DTypeLike = Seed = object
 
 State: TypeAlias = Array | tuple[Array, Array]
 """h of RNN and GRU, (h, c) of LSTM."""
-Seed: TypeAlias = np.random.Generator | int | None

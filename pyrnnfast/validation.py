@@ -57,7 +57,10 @@ def number(
     expected = "a finite number" + " and".join(f" {words} {x:g}" for words, x in limits if x is not None)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be {expected}, got {_kind(value)}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an int past every float
+        result = math.inf
     if not (
         math.isfinite(result)
         and (at_least is None or result >= at_least)
