@@ -30,17 +30,18 @@ Dimension = int | str
 
 def integer(name: str, value: object, at_least: int, at_most: int | None = None) -> int:
     """Return `value` as int; it must be an integer (not a bool) in the range, both ends included."""
+    error: type[Exception] = TypeError
+    if not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__"):
+        try:
+            result = operator.index(value)
+        except TypeError:  # an array of several numbers has __index__ too
+            pass
+        else:
+            if result >= at_least and (at_most is None or result <= at_most):
+                return result
+            error = ValueError
     top = "" if at_most is None else f" and at most {at_most}"
-    expected = f"an integer of at least {at_least}{top}"
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be {expected}, got {value!r}")
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be {expected}, got {_kind(value)}") from None
-    if number < at_least or (at_most is not None and number > at_most):
-        raise ValueError(f"{name} must be {expected}, got {number}")
-    return number
+    raise error(f"{name} must be an integer of at least {at_least}{top}, got {_kind(value)}")
 
 
 def number(
@@ -53,23 +54,23 @@ def number(
     below: float | None = None,
 ) -> float:
     """Return `value` as float; it must be a finite number (not a bool) in the range."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if is_number:
+        try:
+            result = float(value)  # type: ignore[arg-type]
+        except OverflowError:  # an int past every float
+            result = math.inf
+        if (
+            math.isfinite(result)
+            and (at_least is None or result >= at_least)
+            and (above is None or result > above)
+            and (at_most is None or result <= at_most)
+            and (below is None or result < below)
+        ):
+            return result
     limits = (("at least", at_least), ("above", above), ("at most", at_most), ("below", below))
     expected = "a finite number" + " and".join(f" {words} {x:g}" for words, x in limits if x is not None)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be {expected}, got {_kind(value)}")
-    try:
-        result = float(value)
-    except OverflowError:  # an int past every float
-        result = math.inf
-    if not (
-        math.isfinite(result)
-        and (at_least is None or result >= at_least)
-        and (above is None or result > above)
-        and (at_most is None or result <= at_most)
-        and (below is None or result < below)
-    ):
-        raise ValueError(f"{name} must be {expected}, got {value}")
-    return result
+    raise (ValueError if is_number else TypeError)(f"{name} must be {expected}, got {_kind(value)}")
 
 
 def probability(name: str, value: object) -> float:
@@ -130,13 +131,18 @@ def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
 
 def ndarray(name: str, value: object, dtype: np.dtype[Any] | None) -> Array:
     """Return `value`, an array of exactly `dtype` (None: of float32 or float64), of any rank."""
+    if isinstance(value, np.ndarray):
+        got = value.dtype
+        # A masked array's mask would be ignored in silence, so it is no array here.
+        if (got == dtype if dtype is not None else got in FLOATS) and not isinstance(
+            value, np.ma.MaskedArray
+        ):
+            return value if type(value) is np.ndarray else value.view(np.ndarray)
     expected = "float32 or float64" if dtype is None else str(dtype)
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a NumPy array of {expected}, got {_kind(value)}")
-    if value.dtype != dtype if dtype is not None else value.dtype not in FLOATS:
-        native = "" if value.dtype.isnative else " (not in native byte order)"
-        raise TypeError(f"{name} must be an array of {expected}, got {value.dtype}{native}")
-    return value.view(np.ndarray) if type(value) is not np.ndarray else value
+    native = "" if value.dtype.isnative else " (not in native byte order)"
+    raise TypeError(f"{name} must be an array of {expected}, got {value.dtype}{native}")
 
 
 def shaped(name: str, value: object, dtype: np.dtype[Any] | None, shape: Sequence[Dimension]) -> Array:
@@ -149,10 +155,14 @@ def shaped(name: str, value: object, dtype: np.dtype[Any] | None, shape: Sequenc
 
 def fits(name: str, array: Array, shape: Sequence[Dimension]) -> None:
     """Raise ValueError unless `array` has `shape`."""
-    if len(array.shape) != len(shape) or any(
-        want != got for want, got in zip(shape, array.shape, strict=True) if not isinstance(want, str)
-    ):
-        raise ValueError(f"{name} must have shape {describe(shape)}, got {array.shape}")
+    got = array.shape
+    if len(got) == len(shape):
+        for want, size in zip(shape, got, strict=True):
+            if want != size and not isinstance(want, str):
+                break
+        else:
+            return
+    raise ValueError(f"{name} must have shape {describe(shape)}, got {got}")
 
 
 def addressable(name: str, shape: Sequence[int], itemsize: int) -> None:

@@ -68,8 +68,7 @@ class RecurrentLayer(Stack):
         x = validation.ndarray("x", x, self.dtype)
         batched = x.ndim != 2
         validation.fits("x", x, self._layout(batched, "T", "N", self.input_size))
-        rows = x.shape[0 if self.batch_first else 1] if batched else 1
-        state = self._state_in("state", state, rows, batched)
+        state = self._state_in("state", state, batched)
         y, final = self._run(self._time_major(x, batched), state, lengths, self.dropout, batched)
         return self._user_layout(y, batched), self._state_out(final, batched)
 
@@ -91,11 +90,11 @@ class RecurrentLayer(Stack):
                 width = self.num_directions * self.hidden_size
                 validation.fits("dy", dy, self._layout(batched, tape.steps, tape.rows, width))
                 dy = self._time_major(dy, batched)
-            dstate = self._state_in("dstate", dstate, tape.rows, batched, parts_optional=True)
-        except (TypeError, ValueError):
+            dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
+            dx, dstate0 = self._back(tape, dy, dstate)
+        except (TypeError, ValueError):  # bad input: the call may be repeated
             self._tapes.keep((tape, batched))
             raise
-        dx, dstate0 = self._back(tape, dy, dstate)
         return self._user_layout(dx, batched), self._state_out(dstate0, batched)
 
     # --- Layouts: the user's, and [T, N, units]
@@ -115,12 +114,13 @@ class RecurrentLayer(Stack):
             return array[:, 0]
         return array.swapaxes(0, 1) if self.batch_first else array
 
-    def _state_in(self, name: str, state: Any, rows: int, batched: bool, parts_optional: bool = False) -> Any:
-        layers = self.num_layers * self.num_directions
-        shape = (layers, rows, self.hidden_size) if batched else (layers, self.hidden_size)
+    def _state_in(self, name: str, state: Any, batched: bool, parts_optional: bool = False) -> Any:
+        """Give one sequence's state [L * D, H] its row; a batch's is checked by `functional` as it is."""
+        if batched or state is None:
+            return state
+        shape = (self.num_layers * self.num_directions, self.hidden_size)
         h, c = validation.state(name, state, self.cell, self.dtype, shape, parts_optional)
-        pair = (h, c) if self.cell == "lstm" and state is not None else h
-        return pair if batched else map_state(lambda part: part[:, np.newaxis], pair)
+        return map_state(lambda part: part[:, np.newaxis], (h, c) if self.cell == "lstm" else h)
 
     def _state_out(self, state: State, batched: bool) -> State:
         out: State = state if batched else map_state(lambda part: part[:, 0], state)
