@@ -62,6 +62,24 @@ def backward(
     input_gradient: bool,
     num_threads: int,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]: ...
+def generate(
+    pack: Pack,
+    embedding: Array,
+    decoder_weight: Array,
+    decoder_bias: Array | None,
+    h0: Array | None,
+    c0: Array | None,
+    first: Integers,
+    length: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    stop: int,
+    banned: Array,
+    redraw: int,
+    seed: int,
+    num_threads: int,
+) -> tuple[Integers, Integers, Array, Array | None]: ...
 def softmax_cross_entropy(
     logits: Array, targets: Integers, weights: Array | None, ignore_index: int
 ) -> tuple[float, Array]: ...

@@ -8,5 +8,6 @@ namespace pyrnnfast {
 void register_dense(pybind11::module_ &m);
 void register_rnn(pybind11::module_ &m);
 void register_runtime(pybind11::module_ &m);
+void register_sample(pybind11::module_ &m);
 
 }  // namespace pyrnnfast

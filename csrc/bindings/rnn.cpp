@@ -7,27 +7,14 @@
 #include <variant>
 
 #include "../dispatch/select.hpp"
-#include "../driver/parallel.hpp"
-#include "../driver/problem.hpp"
-#include "arrays.hpp"
+#include "handles.hpp"
 #include "register.hpp"
 
 namespace pyrnnfast {
 
 namespace {
 
-template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;
 template <class T> using TapePtr = std::unique_ptr<Tape<T>>;
-
-struct PyPack {
-  std::variant<PackPtr<float>, PackPtr<double>> pack;
-  bool bias;
-  std::string isa;
-
-  template <class F> auto read(const F &f) const {
-    return std::visit([&](const auto &p) { return f(*p); }, pack);
-  }
-};
 
 struct PyTape {
   std::variant<TapePtr<float>, TapePtr<double>> tape;
@@ -74,25 +61,6 @@ PyPack new_pack(const std::string &name, const py::list &weights, Size layers, b
     return {make_pack<float>(cell, weights, layers, D, bias, level), bias, level.name};
   return {make_pack<double>(cell, weights, layers, D, bias, level), bias, level.name};
 }
-
-std::function<bool()> signal_check() {
-  return [] {
-    py::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;
-  };
-}
-
-// Runs the driver without the GIL: it touches no Python object, and calls last up to minutes.
-template <class F> auto run_driver(const F &call) {
-  try {
-    py::gil_scoped_release nogil;
-    return call();
-  } catch (const Interrupted &) {
-    throw py::error_already_set();  // the signal's handler has set it
-  }
-}
-
-int threads_of(int threads) { return threads > 0 ? threads : default_threads(); }
 
 template <class T>
 py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const py::array &x_any, const py::object &h0,

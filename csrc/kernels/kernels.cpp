@@ -1,11 +1,12 @@
 // The unit that is compiled once per instruction set and number type. It exports one symbol, the table.
 // PYRNNFAST_TABLE is the symbol's name, PYRNNFAST_LEVEL the level's name.
 #include "dense.hpp"
+#include "dropout.hpp"
 #include "elman.hpp"
 #include "gemm.hpp"
 #include "gru.hpp"
 #include "lstm.hpp"
-#include "philox.hpp"
+
 
 namespace pyrnnfast {
 namespace {

@@ -1,0 +1,70 @@
+#include "generate.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "parallel.hpp"
+#include "problem.hpp"
+
+namespace pyrnnfast {
+
+template <class T> void generate(const GenerateArgs<T> &args) {
+  const Pack<T> &pack = *args.pack;
+  const KernelTable<T> &kernels = pack.kernels;
+  const Size N = args.rows, V = args.classes, H = pack.hidden, E = pack.inputs, lanes2 = 2 * kernels.lanes;
+  const Size state = pack.layers * N * H, strips = (V + lanes2 - 1) / lanes2;
+  Buffer<T> decoder(strips * lanes2 * H, true), bias(strips * lanes2, true);
+  kernels.pack({args.decoder_weight, 1, H, H, V, decoder.data(), H, 2, 0, 0});
+  if (args.decoder_bias != nullptr) std::copy_n(args.decoder_bias, V, bias.data());
+  Buffer<T> x(N * E), y(N * H), logits(N * V), h(state), c(pack.cell.cell_state ? state : 0);
+  std::vector<int64_t> active(N, 1), fed(args.first, args.first + N);
+  std::fill_n(args.tokens, N * args.length, args.stop);
+  std::fill_n(args.lengths, N, args.length);
+  // Two sets of states take turns; `args.h` and `args.c` get the last.
+  const T *h_in = args.h0, *c_in = args.c0;
+  Drawer drawer(args.options, V);
+  Poll poll(args.interrupted);
+  GemmArgs<T> gemm{};
+  gemm.rows = N;
+  gemm.cols = V;
+  gemm.depth = H;
+  gemm.a = y.data();
+  gemm.lda = H;
+  gemm.b = decoder.data();
+  gemm.strip_end = strips;
+  gemm.c = logits.data();
+  gemm.ldc = V;
+  gemm.bias = bias.data();
+  gemm.start = Start::bias;
+  for (Size step = 0; step < args.length && std::count(active.begin(), active.end(), 1) > 0; ++step) {
+    if (poll()) throw Interrupted();
+    for (Size n = 0; n < N; ++n) std::copy_n(args.embedding + fed[n] * E, E, x.data() + n * E);
+    std::fill_n(y.data(), N * H, T(0));
+    forward<T>({args.pack, 1, N, x.data(), h_in, c_in, active.data(), y.data(), h.data(), c.data(), {}, false, args.threads, {}});
+    std::copy_n(h.data(), state, args.h);
+    h_in = args.h;
+    if (pack.cell.cell_state) {
+      std::copy_n(c.data(), state, args.c);
+      c_in = args.c;
+    }
+    run_team(1, [&](Member) { kernels.gemm(gemm); });
+    for (Size n = 0; n < N; ++n) {
+      if (!active[n]) continue;
+      fed[n] = args.tokens[n * args.length + step] = drawer.draw(logits.data() + n * V, step, n);
+      if (fed[n] != args.stop) continue;
+      active[n] = 0;
+      args.lengths[n] = step;
+    }
+  }
+  if (h_in != args.h) {  // no step was taken
+    if (args.h0 != nullptr) std::copy_n(args.h0, state, args.h);
+    else std::fill_n(args.h, state, T(0));
+    if (pack.cell.cell_state && args.c0 != nullptr) std::copy_n(args.c0, state, args.c);
+    else if (pack.cell.cell_state) std::fill_n(args.c, state, T(0));
+  }
+}
+
+template void generate(const GenerateArgs<float> &);
+template void generate(const GenerateArgs<double> &);
+
+}  // namespace pyrnnfast
