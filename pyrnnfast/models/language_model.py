@@ -1,0 +1,235 @@
+"""`LanguageModel`: embedding, recurrent stack, softmax over the next token (Mikolov et al. 2010)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pyrnnfast import validation
+from pyrnnfast._types import Array, DTypeLike, Integers, Seed, State
+from pyrnnfast.layers.dropout import Dropout
+from pyrnnfast.layers.embedding import Embedding
+from pyrnnfast.layers.linear import Linear
+from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
+from pyrnnfast.losses import softmax_cross_entropy
+from pyrnnfast.models import language_files, language_training, language_use
+from pyrnnfast.models.language_use import Evaluation
+from pyrnnfast.sampling import SamplingOptions
+from pyrnnfast.text import Vocabulary
+from pyrnnfast.training import Callback, Outcome
+
+CELLS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU], dict[str, Any]]] = {
+    "lstm": (LSTM, {}),
+    "gru": (GRU, {}),
+    "rnn": (RNN, {}),
+    "rnn_relu": (RNN, {"nonlinearity": "relu"}),
+    "gru_reset_before": (GRU, {"reset_after": False}),
+}
+
+
+class LanguageModel(Module):
+    """Predicts the next token: logits = W h + b, h the output of a recurrent stack over embedded tokens.
+
+    vocabulary: the tokens; it needs `<BOS>`, which is read before a text, and for unknown tokens `<UNK>`.
+    cell: "lstm", "gru", "rnn" (tanh), "rnn_relu" or "gru_reset_before". embedding, hidden, layers: E, H, L.
+    dropout: probability of a zero in each layer's output, in training, default 0. dtype: float32 or float64.
+    rng: a numpy.random.Generator or a seed, for weights and dropout; fresh by default.
+    Parameters: embedding.weight [V, E], recurrent.weight_ih_l0, ..., decoder.weight [V, H], decoder.bias.
+    Raises TypeError and ValueError for arguments of a wrong type or range.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        cell: str = "lstm",
+        embedding: int = 64,
+        hidden: int = 256,
+        layers: int = 1,
+        dropout: float = 0.0,
+        dtype: DTypeLike = np.float32,
+        rng: Seed = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(vocabulary, Vocabulary):
+            raise TypeError(f"vocabulary must be a Vocabulary, got {type(vocabulary).__name__}")
+        if vocabulary.bos_id is None:
+            raise ValueError(f"vocabulary must have <BOS>, got the specials {vocabulary.specials}")
+        self.vocabulary = vocabulary
+        self.cell = validation.choice("cell", cell, tuple(CELLS))
+        self.rng = validation.generator(rng)
+        self.dtype = validation.float_dtype("dtype", dtype)
+        p = validation.probability("dropout", dropout)
+        layer, options = CELLS[cell]
+        own: dict[str, Any] = {"dtype": self.dtype, "rng": self.rng}
+        validation.integer("embedding", embedding, 1)
+        validation.integer("hidden", hidden, 1)
+        between = p if validation.integer("layers", layers, 1) > 1 else 0.0
+        self.embedding = Embedding(len(vocabulary), embedding, **own)
+        self.recurrent = layer(embedding, hidden, layers, dropout=between, **options, **own)
+        self.dropout = Dropout(p, rng=self.rng)
+        self.decoder = Linear(hidden, len(vocabulary), **own)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The constructor's arguments besides vocabulary and rng, as JSON has them."""
+        return {
+            "cell": self.cell,
+            "embedding": self.embedding.embedding_dim,
+            "hidden": self.recurrent.hidden_size,
+            "layers": self.recurrent.num_layers,
+            "dropout": self.dropout.p,
+            "dtype": self.dtype.name,
+        }
+
+    # --- Forward, backward, loss
+
+    def __call__(self, ids: Integers, state: State | None = None) -> tuple[Array, State]:
+        """Predict each next token.
+
+        ids: [T, N] integers. state: h [L, N, H], for the LSTM (h, c); zeros by default.
+        Returns (logits [T, N, V], state). Raises TypeError or ValueError for a wrong dtype, shape or range.
+        """
+        y, final = self.recurrent(self.embedding(ids), state)
+        return self.decoder(self.dropout(y)), final
+
+    def backward(self, dlogits: Array) -> State:
+        """Go back through this thread's last call in training; adds to `.grads`.
+
+        dlogits: [T, N, V]. Returns the gradient of the initial state. Raises as the layers' `backward`.
+        """
+        dx, dstate = self.recurrent.backward(self.dropout.backward(self.decoder.backward(dlogits)))
+        self.embedding.backward(dx)
+        return dstate
+
+    def loss_and_grads(
+        self, inputs: Integers, targets: Integers, state: State | None = None
+    ) -> tuple[float, State]:
+        """Do forward and backward on one window of truncated BPTT (Williams and Peng 1990).
+
+        inputs, targets: [T, N] integers, the target of a position being the next token. state: as in a call;
+        no gradient goes into it. The gradients are added to `.grads`.
+        Returns (mean loss in nats per token, final state to carry over).
+        """
+        logits, final = self(inputs, state)
+        loss, dlogits = softmax_cross_entropy(logits, targets)
+        self.backward(dlogits)
+        return loss, final
+
+    # --- Training
+
+    def fit(
+        self,
+        text: str,
+        valid: str | None = None,
+        *,
+        holdout: float = 0.1,
+        minutes: float | None = None,
+        steps: int | None = None,
+        batch: int = 32,
+        window: int = 64,
+        lr: float = 6e-3,
+        clip: float = 1.0,
+        valid_every: int = 250,
+        patience: int | None = None,
+        model: str | os.PathLike[str] | None = None,
+        history: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> Outcome:
+        """Train by truncated BPTT with Adam, the state carried over from window to window.
+
+        text: what is trained on. valid: held-out text; None takes the last `holdout` of text (0: none).
+        minutes, steps: how long, one of them; `training.Budget` says which learning rate follows.
+        batch, window: N rows of T tokens a step. lr: the highest learning rate. clip: the largest norm of the
+        gradients. valid_every: steps between validations, with `steps` (with `minutes` there are 15).
+        patience: end after so many validations without a new best.
+        model: a file that is written at each validation, with a checkpoint beside it; None for neither.
+        history: a CSV of the losses. resume: go on from the checkpoint, with the same data and options.
+        In the end the model has the weights of the best validation.
+        Returns Outcome(progress, reason). Raises ValueError for texts that are too short, for a checkpoint of
+        another run and when training diverges, OSError when a file cannot be written.
+        """
+        trainer = language_training.prepare(
+            self,
+            *language_training.split(text, valid, holdout),
+            minutes=minutes,
+            steps=steps,
+            batch=batch,
+            window=window,
+            lr=lr,
+            clip=clip,
+            valid_every=valid_every,
+            patience=patience,
+            model_file=model,
+            history_file=history,
+            resume=resume,
+            callbacks=callbacks,
+        )
+        return trainer.run()
+
+    # --- Evaluation and sampling
+
+    def evaluate(self, text: str) -> Evaluation:
+        """Read a text as one stream, the state carried from its first character to its last.
+
+        text: not empty. `<BOS>` is read before it, so that its first token is predicted too.
+        Returns an Evaluation. Raises TypeError when text is no str, ValueError when it has no token.
+        """
+        return language_use.evaluate(self, text)
+
+    def sample(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        length: int = 200,
+        count: int = 1,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        allow_unknown: bool = False,
+        seed: int | None = None,
+    ) -> list[str]:
+        """Draw texts that go on from a prompt; the loop over tokens runs natively.
+
+        prompt: what every text begins with, or one prompt for each text; characters (words) that the
+        vocabulary does not have are read as `<UNK>`, with a warning. length: the most tokens to draw.
+        count: how many texts, for one prompt. temperature: 0 is greedy. top_k, top_p: see SamplingOptions.
+        allow_unknown: whether `<UNK>` may be drawn; else it is drawn again. seed: 0 to 2**64 - 1; None takes
+        one from the model's generator. `<PAD>` and `<BOS>` are never drawn, and `<EOS>` ends a text.
+        Returns the texts, without their prompts. Raises TypeError and ValueError for a wrong type or range.
+        """
+        prompts = [prompt] * validation.integer("count", count, 1) if isinstance(prompt, str) else prompt
+        if not all(isinstance(each, str) for each in prompts):
+            raise TypeError("prompt must be a str or a sequence of them")
+        length = validation.integer("length", length, 0)
+        if seed is None:
+            seed = int(self.rng.integers(validation.MAX_SEED, dtype=np.uint64, endpoint=True))
+        options = SamplingOptions(temperature, top_k, top_p)
+        return language_use.sample(self, prompts, length, options, allow_unknown, seed)
+
+    # --- Files
+
+    def save(self, location: str | os.PathLike[str]) -> None:
+        """Write weights, configuration and vocabulary into one safetensors file, whole or not at all.
+
+        Raises OSError when it cannot be written.
+        """
+        language_files.save(location, self.configuration, self.vocabulary, self.state_dict())
+
+    @classmethod
+    def load(cls, location: str | os.PathLike[str], *, rng: Seed = None) -> LanguageModel:
+        """Read a model that `save` wrote.
+
+        rng: as the constructor's; it plays a part only in dropout and in sampling without a seed.
+        Raises OSError when the file cannot be read, ValueError with one sentence when it is no such model, is
+        truncated, or contradicts itself.
+        """
+        configuration, vocabulary, tensors = language_files.load(location)
+        model = cls(vocabulary, **configuration, rng=rng)
+        model.load_state_dict(tensors)
+        return model.eval()

@@ -1,0 +1,199 @@
+"""How a language model is trained: its text as a `training.Task`, and the run that is put around it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyrnnfast import validation
+from pyrnnfast._types import Array, Integers, State
+from pyrnnfast.models import language_use
+from pyrnnfast.optim import Adam
+from pyrnnfast.text import ContiguousWindows
+from pyrnnfast.training import Budget, Callback, History, Trainer, checkpoint
+from pyrnnfast.training.files import Location
+
+if TYPE_CHECKING:
+    from pyrnnfast.models.language_model import LanguageModel
+
+
+class StreamTask:
+    """Reads one stream of tokens window by window, over and over, the state carried along.
+
+    At the end of the stream each row goes on where the row below it began: its state moves down by one row,
+    and the first row begins anew from zeros.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        train: Integers,
+        valid: Integers | None,
+        batch: int,
+        window: int,
+        file: Location | None,
+    ) -> None:
+        self.module = model
+        self._windows = ContiguousWindows(train, batch, window, keep_last=False)
+        self._valid, self._batch, self._file = valid, batch, file
+        self._position = 0
+        self._state: State | None = None
+
+    def step(self) -> tuple[float, int]:
+        """Do one window: its loss and gradients."""
+        if self._position == len(self._windows):
+            self._position = 0
+            self._state = _each(_moved_down, self._state)
+        inputs, targets = self._windows[self._position]
+        loss, self._state = self.module.loss_and_grads(inputs, targets, self._state)
+        self._position += 1
+        return loss, targets.size
+
+    def validate(self, stopped: Callable[[], bool]) -> float | None:
+        """Return the loss on the held-out stream, read in as many rows as a batch has."""
+        if self._valid is None:
+            return None
+        rows = min(self._batch, max(1, (self._valid.size - 1) // language_use.TOKENS_PER_ROW))
+        return language_use.mean_loss(self.module, self._valid, rows, stopped)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of the next window and the carried state."""
+        state: dict[str, Any] = {"position": self._position}
+        if self._state is not None:
+            parts = self._state if isinstance(self._state, tuple) else (self._state,)
+            state.update({f"state{i}": part for i, part in enumerate(parts)})
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a place that `state_dict` gave."""
+        self._position = validation.integer("position", state.get("position"), 0, len(self._windows))
+        recurrent = self.module.recurrent
+        shape = (recurrent.num_layers, self._batch, recurrent.hidden_size)
+        parts = [
+            validation.shaped(name, state[name], recurrent.dtype, shape)
+            for name in ("state0", "state1")
+            if name in state
+        ]
+        if len(parts) not in (0, 2 if recurrent.cell == "lstm" else 1):
+            raise ValueError(f"the carried state is damaged: got {len(parts)} parts")
+        self._state = None if not parts else parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+    def save(self) -> None:
+        """Write the model."""
+        if self._file is not None:
+            self.module.save(self._file)
+
+
+def _moved_down(part: Array) -> Array:
+    moved: Array = np.roll(part, 1, axis=1)
+    moved[:, 0] = 0
+    return moved
+
+
+def _each(function: Callable[[Array], Array], state: State | None) -> State | None:
+    if isinstance(state, tuple):
+        return function(state[0]), function(state[1])
+    return None if state is None else function(state)
+
+
+def split(text: str, valid: str | None, holdout: float) -> tuple[str, str]:
+    """Return (what is trained on, what is held out): the last `holdout` of the text unless valid is given.
+
+    Raises TypeError or ValueError for a wrong type or range.
+    """
+    for name, part in (("text", text), ("valid", valid)):
+        if not isinstance(part, str) and not (part is None and name == "valid"):
+            raise TypeError(f"{name} must be a str, got {type(part).__name__}")
+    validation.number("holdout", holdout, at_least=0, below=1)
+    if valid is not None:
+        return text, valid
+    cut = len(text) - int(len(text) * holdout)
+    return text[:cut], text[cut:]
+
+
+def prepare(
+    model: LanguageModel,
+    train: str,
+    valid: str,
+    *,
+    minutes: float | None,
+    steps: int | None,
+    batch: int,
+    window: int,
+    lr: float,
+    clip: float,
+    valid_every: int,
+    patience: int | None,
+    model_file: str | os.PathLike[str] | None,
+    history_file: str | os.PathLike[str] | None,
+    resume: bool,
+    callbacks: Sequence[Callback],
+    reserve: float = 0.0,
+    started: float | None = None,
+) -> Trainer:
+    """Check everything and return the run; arguments as `LanguageModel.fit`'s and `Trainer`'s.
+
+    An empty `valid` means that nothing is held out.
+    """
+    budget = Budget(steps, minutes)
+    validation.integer("batch", batch, 1)
+    validation.integer("window", window, 1)
+    validation.integer("valid_every", valid_every, 1)
+    validation.number("lr", lr, above=0)
+    if patience is not None:
+        validation.integer("patience", patience, 1)
+    ids = model.vocabulary.encode(train, bos=True)
+    needed = batch * window
+    if ids.size <= needed:
+        raise ValueError(
+            f"the text to train on is too short: it has {ids.size - 1} tokens, and batch {batch} x window "
+            f"{window} needs at least {needed}; give more text, or a smaller batch or window"
+        )
+    held_out = model.vocabulary.encode(valid, bos=True) if valid else None
+    beside = None if model_file is None else checkpoint.path_beside(model_file)
+    state = best = None
+    if resume:
+        if beside is None or model_file is None:
+            raise ValueError("resume needs the model's file, got None")
+        state = checkpoint.load(beside)
+        best = type(model).load(model_file).state_dict()
+    recipe = {
+        "text": _digest(ids),
+        "held-out text": "" if held_out is None else _digest(held_out),
+        **model.configuration,
+        "batch": batch,
+        "window": window,
+        "lr": float(lr),
+        "clip": float(clip),
+        "by": "minutes" if steps is None else "steps",
+    }
+    every = None if steps is None else valid_every
+    reached = None if state is None else validation.integer("step", state.progress.get("step"), 0)
+    trainer = Trainer(
+        StreamTask(model, ids, held_out, batch, window, model_file),
+        Adam(model, lr),
+        peak=lr,
+        budget=budget,
+        clip=clip,
+        valid_every=every,
+        patience=patience,
+        rng=model.rng,
+        history=History(history_file, reached, every),
+        checkpoint=beside,
+        recipe=recipe,
+        callbacks=callbacks,
+        reserve=reserve,
+        started=started,
+    )
+    if state is not None and best is not None:
+        trainer.resume(state, best)
+    return trainer
+
+
+def _digest(ids: Integers) -> str:
+    """Name a stream of ids by its contents."""
+    return f"{ids.size - 1} tokens, sha256 {hashlib.sha256(ids.tobytes()).hexdigest()[:12]}"
