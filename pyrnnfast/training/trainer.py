@@ -160,6 +160,7 @@ class Trainer:
         try:
             reached = dict(state.progress)
             self._waiting = int(reached.pop("waiting"))
+            del reached["budget"]
             progress = Progress(**reached)
             weights, optimizer, task = (state.parts[part] for part in ("weights", "optimizer", "task"))
         except (KeyError, TypeError, ValueError) as error:
@@ -311,6 +312,5 @@ class Trainer:
         }
         generator: Any = None if self.rng is None else self.rng.bit_generator.state
         reached = {name: value for name, value in asdict(self.progress).items() if name != "loss"}
-        checkpoints.save(
-            self.checkpoint, Checkpoint({**reached, "waiting": self._waiting}, self.recipe, generator, parts)
-        )
+        reached |= {"waiting": self._waiting, "budget": self.budget.to_json()}
+        checkpoints.save(self.checkpoint, Checkpoint(reached, self.recipe, generator, parts))

@@ -1,0 +1,36 @@
+"""`pyrnnfast evaluate`: how well a model predicts a text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrnnfast.cli.errors import DebugOption
+from pyrnnfast.cli.texts import read_text
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text, in UTF-8.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Read a text as one stream, the state carried along, and print how well the model predicts it.
+
+    The loss is in nats per token; tokens that the model does not know count as <UNK>.
+    """
+    from pyrnnfast.models import LanguageModel
+
+    found = LanguageModel.load(model).evaluate(read_text(file))
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    typer.echo(f"loss: {found.loss:.4f}")
+    typer.echo(f"perplexity: {found.perplexity:.4f}")
+    typer.echo(f"bits per character: {found.bits_per_character:.4f}")
+    typer.echo(f"unknown tokens: {found.unknown_tokens}")
+    typer.echo(f"tokens per second: {found.tokens_per_second:.0f}")

@@ -1,0 +1,96 @@
+"""What `train` shows while it learns: a bar with loss, speed and time left; samples; the result."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from pyrnnfast.training import Budget, Callback
+from pyrnnfast.training import Progress as Reached
+
+if TYPE_CHECKING:
+    from pyrnnfast.models import LanguageModel
+
+SMOOTHING = 0.98
+SAMPLE_LENGTH = 160
+SAMPLE_SEED = 1
+REDRAWS_A_SECOND = 5
+
+
+class Display(Callback):
+    """A progress bar on stderr, with lines and samples above it."""
+
+    def __init__(self, console: Console, model: LanguageModel) -> None:
+        self._console, self._model = console, model
+        self._budget: Budget | None = None
+        self._mean, self._weight = 0.0, 0.0
+        self._drawn = 0.0
+        self._bar = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            auto_refresh=False,
+        )
+        self._task = self._bar.add_task("starting", total=1.0)
+
+    def on_start(self, progress: Reached, budget: Budget) -> None:
+        """Show the bar."""
+        self._budget = budget
+        if progress.step:
+            self._console.print(f"going on after step {progress.step}")
+        if self._console.is_terminal:
+            self._bar.start()
+
+    def on_step(self, progress: Reached) -> None:
+        """Move the bar."""
+        if math.isfinite(progress.loss):
+            self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * progress.loss
+            self._weight = SMOOTHING * self._weight + 1 - SMOOTHING
+        if not self._console.is_terminal or time.monotonic() - self._drawn < 1 / REDRAWS_A_SECOND:
+            return
+        self._drawn = time.monotonic()
+        self._bar.update(self._task, completed=progress.fraction, description=self._describe(progress))
+        self._bar.refresh()
+
+    def on_validation(self, progress: Reached) -> None:
+        """Print the losses and a sample."""
+        self._console.print(self._describe(progress))
+        self._show_sample(progress)
+
+    def on_end(self, progress: Reached, reason: str) -> None:
+        """Take the bar away and print a sample of what is kept."""
+        self.close()
+        self._show_sample(progress)
+
+    def close(self) -> None:
+        """Take the bar away; also after an error."""
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def _show_sample(self, progress: Reached) -> None:
+        texts = self._model.sample(length=SAMPLE_LENGTH, temperature=0.8, seed=SAMPLE_SEED + progress.step)
+        for line in texts[0].splitlines():
+            if line.strip():
+                self._console.print(Text("    " + line, style="dim"))
+
+    def _describe(self, progress: Reached) -> str:
+        parts = [f"step {progress.step}", f"loss {self._mean / max(self._weight, 1e-9):.3f}"]
+        if progress.valid_loss is not None:
+            parts.append(f"held out {progress.valid_loss:.3f}")
+        parts += [f"{progress.tokens_per_second:,.0f} tokens/s", f"{self._left(progress)} left"]
+        return ", ".join(parts)
+
+    def _left(self, progress: Reached) -> str:
+        assert self._budget is not None
+        if self._budget.minutes is not None:
+            seconds = max(self._budget.seconds - progress.seconds, 0.0)
+        else:
+            seconds = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
