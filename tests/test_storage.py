@@ -248,7 +248,10 @@ def test_missing_and_unexpected_tensors(tmp_path: Path) -> None:
     whole = model()
     description = {"configuration": whole.configuration, "vocabulary": whole.vocabulary.to_json()}
     weights = whole.state_dict()
-    for tensors in ({**weights, "more": np.ones(1)}, {k: v for k, v in weights.items() if k != "decoder.bias"}):
+    for tensors in (
+        {**weights, "more": np.ones(1)},
+        {k: v for k, v in weights.items() if k != "decoder.bias"},
+    ):
         storage.save(tmp_path / "m", "language model", description, tensors)
         refuses(tmp_path / "m", "the tensor .* is (missing|unexpected)")
 
