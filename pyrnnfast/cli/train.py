@@ -32,6 +32,8 @@ PATIENCE = 10
 AFTERWARDS = 0.6
 """Seconds of --minutes for starting up and leaving, besides those for the plot."""
 PLOT_SECONDS = 1.5
+BYTES_PER_WEIGHT = 24
+"""Weights, gradients, Adam's two means, the best weights, the pack: float32 each."""
 
 
 def train(
@@ -163,8 +165,10 @@ def _check(
 
 def _check_outputs(outputs: list[Path], inputs: list[Path], resume: bool, force: bool) -> None:
     """Refuse to overwrite what is there, or what is read; find out now what cannot be written."""
-    from pyrnnfast.training.files import check_writable
+    from pyrnnfast.training.files import check_writable, resolve
 
+    for path in outputs:
+        resolve(path)
     read = {os.path.realpath(path) for path in inputs}
     for path in outputs:
         if os.path.realpath(path) in read:
@@ -190,6 +194,14 @@ def _new(text: str, options: dict[str, Any], seed: int) -> LanguageModel:
     from pyrnnfast.text import Vocabulary
 
     shape = {name: options[name] for name in ("cell", "embedding", "hidden", "layers", "dropout")}
+    embedding, hidden, layers = (max(shape[name], 1) for name in ("embedding", "hidden", "layers"))
+    needed = BYTES_PER_WEIGHT * 4 * hidden * (embedding + hidden * (2 * layers - 1))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ValueError(
+            f"such a model needs about {needed / 1e9:,.0f} GB to train, here are {memory / 1e9:,.0f}; "
+            "take a smaller --hidden, --layers or --embedding"
+        )
     return LanguageModel(Vocabulary.from_text(text), **shape, rng=seed)
 
 

@@ -204,7 +204,7 @@ class LanguageModel(Module):
         Returns the texts, without their prompts. Raises TypeError and ValueError for a wrong type or range.
         """
         prompts = [prompt] * validation.integer("count", count, 1) if isinstance(prompt, str) else prompt
-        if not all(isinstance(each, str) for each in prompts):
+        if not isinstance(prompts, (list, tuple)) or not all(isinstance(each, str) for each in prompts):
             raise TypeError("prompt must be a str or a sequence of them")
         length = validation.integer("length", length, 0)
         if seed is None:

@@ -190,10 +190,12 @@ class Trainer:
         self.task.module.train()
         for callback in self.callbacks:
             callback.on_start(self.progress, self.budget)
-        with stop_on_signals(self.stop):
-            reason = self._loop()
-            self._save()
-        self.history.close()
+        try:
+            with stop_on_signals(self.stop):
+                reason = self._loop()
+                self._save()
+        finally:
+            self.history.close()
         if self._best is not None:
             self.task.module.load_state_dict(self._best)
         for callback in self.callbacks:

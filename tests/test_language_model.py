@@ -1,0 +1,228 @@
+"""The language model: its gradients, evaluation, sampling, and that it learns."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+from numeric import CELLS as RECURRENT
+
+from pyrnnfast.layers.module import Module
+from pyrnnfast.losses import softmax_cross_entropy
+from pyrnnfast.models import LanguageModel
+from pyrnnfast.models.language_model import CELLS
+from pyrnnfast.text import Vocabulary
+
+TEXT = "the cat sat on the mat. " * 40
+
+
+def model(**options: object) -> LanguageModel:
+    return LanguageModel(Vocabulary.from_text(TEXT), **{"embedding": 5, "hidden": 7, "rng": 0, **options})
+
+
+def test_every_cell_is_offered() -> None:
+    assert {LanguageModel(Vocabulary.from_text("a"), cell=cell).recurrent.cell for cell in CELLS} == set(
+        RECURRENT
+    )
+
+
+def test_names_and_shapes() -> None:
+    first = model(layers=2, dropout=0.5)
+    shapes = {name: value.shape for name, value in first.named_parameters().items()}
+    classes = len(first.vocabulary)
+    assert shapes["embedding.weight"] == (classes, 5)
+    assert shapes["recurrent.weight_ih_l1"] == (28, 7)
+    assert shapes["decoder.weight"] == (classes, 7)
+    assert shapes["decoder.bias"] == (classes,)
+    assert len(shapes) == 3 + 8
+    assert isinstance(first, Module)
+    assert first.configuration == {
+        "cell": "lstm",
+        "embedding": 5,
+        "hidden": 7,
+        "layers": 2,
+        "dropout": 0.5,
+        "dtype": "float32",
+    }
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_gradients_are_central_differences(cell: str) -> None:
+    network = model(cell=cell, layers=2, dtype=np.float64)
+    ids = network.vocabulary.encode(TEXT[:31])
+    inputs, targets = ids[:-1].reshape(10, 3), ids[1:].reshape(10, 3)
+    _, state = network.loss_and_grads(inputs, targets)
+    network.zero_grad()
+    loss, _ = network.loss_and_grads(inputs, targets, state)
+
+    def value() -> float:
+        network.eval()
+        found = softmax_cross_entropy(network(inputs, state)[0], targets)[0]
+        network.train()
+        return found
+
+    assert value() == pytest.approx(loss, rel=1e-14)
+    step = 1e-5  # error: step^2 / 6 x third derivative, and 1e-16 / step
+    for name, gradient in network.grads.items():
+        place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
+        values = []
+        for sign in (1, -2):
+            with network.update() as parameters:
+                parameters[name][place] += sign * step
+            values.append(value())
+        with network.update() as parameters:
+            parameters[name][place] += step
+        assert (values[0] - values[1]) / (2 * step) == pytest.approx(gradient[place], abs=1e-9, rel=1e-6)
+
+
+def test_dropout_is_for_training_only() -> None:
+    network = model(dropout=0.5, layers=2)
+    ids = network.vocabulary.encode("the cat")[:, None]
+    assert (network(ids)[0] != network(ids)[0]).any()
+    network.eval()
+    np.testing.assert_array_equal(network(ids)[0], network(ids)[0])
+
+
+def test_it_can_be_copied_and_pickled() -> None:
+    network = model()
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert other.evaluate(TEXT).loss == network.evaluate(TEXT).loss
+        assert other.sample("the", seed=1) == network.sample("the", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (ValueError, {"cell": "LSTM"}),
+        (ValueError, {"hidden": 0}),
+        (TypeError, {"layers": 1.0}),
+        (ValueError, {"embedding": -1}),
+        (ValueError, {"dropout": 1.5}),
+        (TypeError, {"dtype": np.float16}),
+        (TypeError, {"rng": "0"}),
+    ],
+    ids=str,
+)
+def test_bad_options(error: type[Exception], options: dict[str, object]) -> None:
+    with pytest.raises(error, match="must be"):
+        model(**options)
+
+
+def test_bad_vocabularies() -> None:
+    with pytest.raises(TypeError, match="must be a Vocabulary, got str"):
+        LanguageModel("abc")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must have <BOS>"):
+        LanguageModel(Vocabulary.from_text("abc", specials=()))
+
+
+# --- Evaluation
+
+
+def test_evaluation_by_hand() -> None:
+    network = model(dtype=np.float64).eval()
+    text = TEXT[:700]
+    ids = network.vocabulary.encode(text, bos=True)
+    logits = network(ids[:-1, None])[0][:, 0]
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = -log_p[np.arange(700), ids[1:]].mean()
+    found = network.train().evaluate(text)
+    assert found.loss == pytest.approx(expected, rel=1e-12)
+    assert found.perplexity == pytest.approx(math.exp(expected), rel=1e-12)
+    assert found.bits_per_character == pytest.approx(expected / math.log(2), rel=1e-12)
+    assert (found.tokens, found.unknown_tokens) == (700, 0)
+    assert found.tokens_per_second > 0
+    assert network.training
+
+
+def test_the_state_is_carried_through_a_long_text() -> None:
+    network = model(dtype=np.float64)
+    text = TEXT * 5  # more than one call of the layers
+    ids = network.vocabulary.encode(text, bos=True)
+    network.eval()
+    whole, _ = softmax_cross_entropy(network(ids[:-1, None])[0], ids[1:, None])
+    assert network.evaluate(text).loss == pytest.approx(whole, rel=1e-12)
+
+
+def test_unknown_tokens_count_as_unk() -> None:
+    network = model()
+    found = network.evaluate("the Ä ca€")
+    assert found.unknown_tokens == 2
+    assert found.tokens == 9
+    assert network.evaluate("x").tokens == 1
+    for text in ("", 3):
+        with pytest.raises((ValueError, TypeError), match="text"):
+            network.evaluate(text)  # type: ignore[arg-type]
+
+
+def test_bits_per_character_of_words() -> None:
+    network = LanguageModel(Vocabulary.from_text(TEXT, unit="word"), hidden=4, embedding=3, rng=0)
+    found = network.evaluate("the cat sat")
+    assert found.tokens == 3
+    assert found.bits_per_character == pytest.approx(found.loss * 3 / 11 / math.log(2))
+
+
+# --- Sampling
+
+
+def test_samples_are_seeded_and_many_at_once() -> None:
+    network = model()
+    many = network.sample("the ", count=5, length=30, seed=4)
+    assert network.sample("the ", count=5, length=30, seed=4) == many
+    assert network.sample("the ", count=2, length=30, seed=4) == many[:2]
+    assert len(set(many)) == 5
+    assert network.sample("the ", length=30) != network.sample("the ", length=30)
+    assert network.sample(["the ", "a"], length=0, seed=1) == ["", ""]
+    assert network.sample([], seed=1) == []
+
+
+def test_a_prompt_is_read() -> None:
+    network = model()
+    alone = [network.sample(prompt, length=9, temperature=0.0)[0] for prompt in ("", "t", "the cat sat")]
+    assert network.sample(["", "t", "the cat sat"], length=9, temperature=0.0) == alone
+    network.train()
+    network.sample("the")
+    assert network.training
+
+
+def test_specials_are_not_drawn_and_eos_ends() -> None:
+    network = model()
+    words = network.vocabulary
+    with network.update() as parameters:
+        parameters["decoder.bias"][[words.pad_id, words.bos_id, words.unk_id]] = 50
+    for text in network.sample(count=20, length=50, seed=0):
+        assert "<" not in text
+    assert "<UNK>" in network.sample(length=50, seed=0, allow_unknown=True)[0]
+    with network.update() as parameters:
+        parameters["decoder.bias"][words.eos_id] = 100
+    assert network.sample(count=3, length=50, seed=0) == ["", "", ""]
+
+
+def test_unknown_characters_of_a_prompt_are_told() -> None:
+    network = model()
+    with pytest.warns(UserWarning, match="does not know 2 of the prompt's tokens") as caught:
+        network.sample("Ä the €", seed=0)
+    assert caught[0].filename == __file__
+    for bad in (3, ["a", 3]):
+        with pytest.raises(TypeError, match="prompt"):
+            network.sample(bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="temperature must be"):
+        network.sample(temperature=-1)
+    with pytest.raises(ValueError, match="count must be"):
+        network.sample(count=0)
+
+
+# --- Learning
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_it_learns_a_sentence_by_heart(cell: str) -> None:
+    network = model(cell=cell, hidden=24)
+    outcome = network.fit(TEXT, steps=120, batch=4, window=24, lr=2e-2, valid_every=60)
+    assert outcome.reason == "done"
+    assert outcome.progress.best_loss is not None
+    assert outcome.progress.best_loss < 0.3
+    assert network.evaluate(TEXT).loss < 0.5
+    assert "cat sat on the mat." in network.sample("the ", length=60, temperature=0.0)[0]
