@@ -272,7 +272,7 @@ class Trainer:
             loss = self.task.validate(self._out_of_time)
         finally:
             self.task.module.train()
-        self._validation_seconds = self._seconds() - before
+        self._validation_seconds = max(self._validation_seconds, self._seconds() - before)
         if loss is None:
             return None
         self._waiting += counts
