@@ -70,7 +70,7 @@ template <class T> struct ForwardStep {
   Size ldy;
   const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
   bool keep;
-  bool weights_outer;  // walk the weights in the outer loop (they do not fit the cache), the rows in the inner one
+  bool weights_outer;  // the weights do not fit the cache: pass over them once for many rows
 };
 
 // One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is none).

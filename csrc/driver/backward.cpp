@@ -13,7 +13,7 @@ namespace pyrnnfast {
 
 namespace {
 
-constexpr Size kGatherRows = 128;
+constexpr Size kGatherRows = 256;
 
 template <class T> class Backward {
  public:

@@ -32,7 +32,8 @@ template <class T> struct Pack {
        const std::vector<LayerWeights<T>> &weights);
 
   const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }
-  Size row() const { return cell.slots * padded; }  // elements of a row of gates
+  Size columns() const { return cell.slots * padded; }          // of a row of gates
+  Size row() const { return row_stride<T>(columns()); }         // distance of two rows of gates
 
   const KernelTable<T> &kernels;
   const Cell &cell;

@@ -27,7 +27,7 @@ template <class T> class WeightGradientSum {
       scratch_.push_back({Buffer<T>(rows * kLdGates), Buffer<T>(kSumBlock * ld_source_),
                           Buffer<T>((widest + lanes2 - 1) / lanes2 * lanes2 * kSumBlock), Buffer<int64_t>(rows)});
     }
-    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.row(), true);
+    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.columns(), true);
   }
 
   // One thread's part of a chunk. dgates: [rows of the chunk][row], in the order of the clock.
@@ -91,7 +91,7 @@ template <class T> class WeightGradientSum {
       });
       multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, begin, end, scratch);
     }
-    const Size lanes = pack_.kernels.lanes, vectors = pack_.row() / lanes;
+    const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
     pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), count, (v1 - v0) * lanes,
                                   bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);

@@ -6,8 +6,8 @@
 namespace pyrnnfast {
 namespace {
 
-constexpr Size kBlockDepth = 256;  // K of a block: a strip of two vectors is 16 KiB at AVX2's width
-constexpr Size kBlockRows = 128;   // rows whose block of A stays in the second-level cache
+constexpr Size kBlockDepth = 512;         // K of a block: a strip of two vectors is 32 KiB at AVX2's width
+constexpr Size kBlockElements = 1 << 16;  // of A: 256 KiB, which stay in the second-level cache while all strips pass by
 
 void pack_strips(const PackArgs<real> &p) {
   const Size strip_lanes = p.width * kLanes;
@@ -24,42 +24,45 @@ void pack_strips(const PackArgs<real> &p) {
   }
 }
 
-// One tile of C, columns of one strip, depth [k0, k1).
+// One tile of C: rows [row, row + rows), the columns of one strip, depth [k0, k1).
 inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, Size k0, Size k1) {
-  alignas(kBytes) real acc[2 * kLanes * kMaxRows<2>];
-  const Size col = strip * 2 * kLanes;
+  alignas(kBytes) real acc[2 * kLanes * kMaxRows<2>] = {};
+  constexpr Size width = 2 * kLanes;
+  const Size col = strip * width, left = g.cols - col;
   const auto output = [&](Size r) { return g.c + (g.c_rows == nullptr ? row + r : g.c_rows[row + r]) * g.ldc + col; };
-  const bool reload = k0 > 0 && !g.add;
-  for (Size r = 0; r < rows; ++r) {
-    const real *c = output(r);
-    real *to = acc + r * 2 * kLanes;
-    for (Size v = 0; v < 2; ++v) {
-      const Size left = g.cols - col - v * kLanes;
-      vec from = splat(0);
-      if (left > 0 && (reload || g.start == Start::output)) from = load_part(c + v * kLanes, left);
-      else if (left > 0 && g.start == Start::bias) from = load(g.bias + col + v * kLanes);
-      store(to + v * kLanes, from);
-    }
+  const auto multiply = [&](const Ends &ends) {
+    product<2>(rows, g.a + row * g.lda + k0, g.lda, k1 - k0, g.b + (strip * g.depth + k0) * width, g.depth * width, 1, ends);
+  };
+  const bool from_output = g.start == Start::output || k0 > 0;
+  bool in_place = left >= width;
+  for (Size r = 1; r < rows && g.c_rows != nullptr; ++r) in_place &= g.c_rows[row + r] == g.c_rows[row] + r;
+  if (!g.add && in_place) {
+    if (from_output) return multiply({output(0), g.ldc, output(0), g.ldc});
+    return multiply({g.start == Start::bias ? g.bias + col : acc, 0, output(0), g.ldc});
   }
-  product<2>(rows, g.a + row * g.lda + k0, g.lda, k1 - k0, g.b + (strip * g.depth + k0) * 2 * kLanes, 1, acc, 2 * kLanes);
-  for (Size r = 0; r < rows; ++r) {
-    real *c = output(r);
-    const real *from = acc + r * 2 * kLanes;
-    for (Size v = 0; v < 2; ++v) {
-      const Size left = g.cols - col - v * kLanes;
-      if (left <= 0) continue;
-      const vec sum = load(from + v * kLanes);
-      store_part(c + v * kLanes, g.add ? load_part(c + v * kLanes, left) + sum : sum, left);
-    }
+  for (Size r = 0; r < rows; ++r) {  // the rows of C lie apart, or its last columns are fewer than a strip
+    __builtin_prefetch(output(r), 1);
+    if (g.add || (!from_output && g.start == Start::zero)) continue;
+    for (Size v = 0; v < 2; ++v)
+      store(acc + r * width + v * kLanes, from_output ? load_part(output(r) + v * kLanes, left - v * kLanes)
+                                          : v * kLanes < left ? load(g.bias + col + v * kLanes) : splat(0));
   }
+  multiply({acc, width, acc, width});
+  for (Size r = 0; r < rows; ++r)
+    for (Size v = 0; v < 2; ++v) {
+      real *c = output(r) + v * kLanes;
+      const vec sum = load(acc + r * width + v * kLanes);
+      store_part(c, g.add ? load_part(c, left - v * kLanes) + sum : sum, left - v * kLanes);
+    }
 }
 
 void gemm(const GemmArgs<real> &g) {
-  // A sum that is added to C runs over its whole depth in registers; else blocks of K reload the accumulator from C.
+  // A sum that is added to C runs over its whole depth in registers; else blocks of K go on from C.
   const Size block_depth = g.add ? (g.depth > 0 ? g.depth : 1) : kBlockDepth;
-  for (Size row0 = 0; row0 < g.rows; row0 += kBlockRows) {
-    const Size rows = g.rows - row0 < kBlockRows ? g.rows - row0 : kBlockRows;
-    const RowTiles tiles(rows, kMaxRows<2>);
+  const Size most = kBlockElements / (g.depth < kBlockDepth ? g.depth + 1 : kBlockDepth) / kMaxRows<2> * kMaxRows<2>;
+  const Size block_rows = most > 2 * kMaxRows<2> ? most : 2 * kMaxRows<2>;
+  for (Size row0 = 0; row0 < g.rows; row0 += block_rows) {
+    const RowTiles tiles(g.rows - row0 < block_rows ? g.rows - row0 : block_rows, kMaxRows<2>);
     Size k0 = 0;
     do {
       const Size k1 = g.depth - k0 < block_depth ? g.depth : k0 + block_depth;

@@ -1,5 +1,5 @@
-// The loop of one phase of one step: for each tile of rows and block of groups, start the accumulators, multiply, and let
-// the cell's pointwise function finish while the tile is in the first-level cache.
+// The loop of one phase of one step: for each block, start the accumulators, multiply, and let the cell's pointwise
+// function finish while they are in the first-level cache.
 //
 // A Phase has: `vectors` (columns of a group, in vectors), `strip` (vectors of a strip),
 // start(args, row, group, acc) and finish(args, row, group, acc).
@@ -10,45 +10,55 @@
 namespace pyrnnfast {
 namespace {
 
-// Groups of a block: whole strips, and enough of them to fill the widest tile.
-template <class Phase> inline Size block_groups(Size rows) {
-  const Size strips = wide(rows, Phase::strip);
+// A block is computed at once: rows times groups of hidden units. Either a single tile of rows, whose sources stay in the
+// first-level cache while the weights stream by; or, where the weights come from further away than the second-level
+// cache (`weights_outer`), up to kOuterRows rows for kOuterStrips strips, in pieces of K that stay close.
+constexpr Size kOuterRows = 64, kOuterStrips = 4, kOuterDepth = 512;
+
+// Groups of a block of at least `strips` strips: whole strips, in multiples of what the widest tile takes at once.
+template <class Phase> inline Size block_groups(Size strips) {
   Size groups = 1;
   while (groups * Phase::vectors % (Phase::strip * strips) != 0) ++groups;
   return groups;
 }
 
 template <class Phase, class Args>
-inline void run_block(const Args &s, Size row, Size rows, Size group, Size groups) {
-  alignas(kBytes) real acc[12 * kLanes * kAnyMaxRows];
-  const Size strips = (groups * Phase::vectors + Phase::strip - 1) / Phase::strip;
-  const Size ldc = strips * Phase::strip * kLanes;
+inline void run_block(const Args &s, Size row, Size rows, Size group, Size groups, Size block_depth) {
+  constexpr Size width = Phase::strip * kLanes;
+  constexpr Size one_tile = 12 * kAnyMaxRows, outer = kOuterRows * kOuterStrips * Phase::strip;
+  alignas(kBytes) real acc[kLanes * (one_tile > outer ? one_tile : outer)];
+  const Size strips = (groups * Phase::vectors + Phase::strip - 1) / Phase::strip, ldc = strips * width;
+  const real *weights = s.weights + group * Phase::vectors * kLanes * s.depth;
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
       Phase::start(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
-  if (s.depth > 0)
-    product<Phase::strip>(rows, s.a + row * s.lda, s.lda, s.depth,
-                          s.weights + group * Phase::vectors * kLanes * s.depth, strips, acc, ldc);
+  const RowTiles tiles(rows, kMaxRows<Phase::strip>);
+  const Size at_once = tiles.count == 1 ? strips : 1;
+  for (Size k = 0; k < s.depth; k += block_depth)
+    for (Size strip = 0; strip < strips; strip += at_once)
+      for (Size i = 0; i < tiles.count; ++i) {
+        const Size r = tiles.begin(i);
+        real *c = acc + r * ldc + strip * width;
+        product<Phase::strip>(tiles.begin(i + 1) - r, s.a + (row + r) * s.lda + k, s.lda,
+                              s.depth - k < block_depth ? s.depth - k : block_depth,
+                              weights + (strip * s.depth + k) * width, s.depth * width, at_once, {c, ldc, c, ldc});
+      }
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
       Phase::finish(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
 }
 
 template <class Phase, class Args> void run_phase(const Args &s) {
-  const RowTiles tiles(s.rows, kMaxRows<Phase::strip>);
   if (s.rows == 0) return;
-  const Size block = block_groups<Phase>(s.rows / tiles.count);
-  const auto run = [&](Size i, Size group) {
-    const Size left = s.group_end - group;
-    run_block<Phase>(s, tiles.begin(i), tiles.begin(i + 1) - tiles.begin(i), group, left < block ? left : block);
-  };
-  if (s.weights_outer) {
-    for (Size group = s.group_begin; group < s.group_end; group += block)
-      for (Size i = 0; i < tiles.count; ++i) run(i, group);
-  } else {
-    for (Size i = 0; i < tiles.count; ++i)
-      for (Size group = s.group_begin; group < s.group_end; group += block) run(i, group);
-  }
+  const RowTiles blocks(s.rows, s.weights_outer ? kOuterRows : kMaxRows<Phase::strip>);
+  const Size rows = (s.rows + blocks.count - 1) / blocks.count;
+  const Size block = block_groups<Phase>(s.weights_outer ? kOuterStrips : wide(rows, Phase::strip));
+  const Size depth = s.weights_outer ? kOuterDepth : s.depth > 0 ? s.depth : 1;
+  for (Size i = 0; i < blocks.count; ++i)
+    for (Size group = s.group_begin; group < s.group_end; group += block) {
+      const Size left = s.group_end - group;
+      run_block<Phase>(s, blocks.begin(i), blocks.begin(i + 1) - blocks.begin(i), group, left < block ? left : block, depth);
+    }
 }
 
 // The slots [first, last) of a forward phase start from the input projection where there is one (slots below

@@ -17,14 +17,23 @@ constexpr int kAnyMaxRows = kMaxRows<2> > kMaxRows<3> ? kMaxRows<2> : kMaxRows<3
 // Strips taken at once by a tile of R rows.
 template <int V, int R> constexpr int kWide = R * V >= 8 ? 1 : 12 / (R * V);
 
-// c[r][s * V + v] += sum_k a[r][k] w[s][k][v]
+// What the accumulators start from, and where they go: rows of `ld`; a start with ld 0 is one row for all.
+struct Ends {
+  const real *start;
+  Size ld_start;
+  real *c;
+  Size ldc;
+};
+
+// c[r][s * V + v] = start[r][s * V + v] + sum_k a[r][k] w[s][k][v]
+// Never inlined: in some callers GCC would leave the accumulators in memory, at a twentieth of the speed.
 template <int V, int R, int S>
-inline void tile(const real *a, Size lda, Size depth, const real *w, Size strip, real *c, Size ldc) {
+__attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth, const real *w, Size strip, Ends e) {
   vec acc[R][S * V];
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
     PYRNNFAST_UNROLL
-    for (int v = 0; v < S * V; ++v) acc[r][v] = load(c + r * ldc + v * kLanes);
+    for (int v = 0; v < S * V; ++v) acc[r][v] = load_any(e.start + r * e.ld_start + v * kLanes);
   }
   for (Size k = 0; k < depth; ++k) {
     if constexpr (R == 1) {  // each weight is used once: straight from memory
@@ -48,22 +57,23 @@ inline void tile(const real *a, Size lda, Size depth, const real *w, Size strip,
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
     PYRNNFAST_UNROLL
-    for (int v = 0; v < S * V; ++v) store(c + r * ldc + v * kLanes, acc[r][v]);
+    for (int v = 0; v < S * V; ++v) store_any(e.c + r * e.ldc + v * kLanes, acc[r][v]);
   }
 }
 
 template <int V, int R, int S>
-inline void tiles(const real *a, Size lda, Size depth, const real *w, Size strip, Size strips, real *c, Size ldc) {
-  for (; strips >= S; strips -= S, w += S * strip, c += S * V * kLanes) tile<V, R, S>(a, lda, depth, w, strip, c, ldc);
+inline void tiles(const real *a, Size lda, Size depth, const real *w, Size strip, Size strips, Ends e) {
+  for (; strips >= S; strips -= S, w += S * strip, e.start += S * V * kLanes, e.c += S * V * kLanes)
+    tile<V, R, S>(a, lda, depth, w, strip, e);
   if constexpr (S > 1)
-    if (strips > 0) tiles<V, R, S - 1>(a, lda, depth, w, strip, strips, c, ldc);
+    if (strips > 0) tiles<V, R, S - 1>(a, lda, depth, w, strip, strips, e);
 }
 
-// c[rows][strips * V] += a[rows][depth] times strips; rows <= kMaxRows<V>, c with rows of ldc.
+// The product of rows a[rows][depth] (at most kMaxRows<V>) with strips that are `strip` elements apart.
 template <int V, int R = kMaxRows<V>>
-void product(Size rows, const real *a, Size lda, Size depth, const real *w, Size strips, real *c, Size ldc) {
-  if (rows == R) return tiles<V, R, kWide<V, R>>(a, lda, depth, w, depth * V * kLanes, strips, c, ldc);
-  if constexpr (R > 1) product<V, R - 1>(rows, a, lda, depth, w, strips, c, ldc);
+void product(Size rows, const real *a, Size lda, Size depth, const real *w, Size strip, Size strips, const Ends &e) {
+  if (rows == R) return tiles<V, R, kWide<V, R>>(a, lda, depth, w, strip, strips, e);
+  if constexpr (R > 1) product<V, R - 1>(rows, a, lda, depth, w, strip, strips, e);
 }
 
 inline Size wide(Size rows, Size width) {  // kWide at run time

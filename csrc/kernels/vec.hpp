@@ -58,7 +58,7 @@ inline vec clamp(vec x, real low, real high) {
   return x > splat(high) ? splat(high) : x;
 }
 
-// The first `count` lanes from memory, zero in the others.
+// The first `count` lanes (none if it is negative) from memory, zero in the others.
 inline vec load_part(const real *p, Size count) {
   if (count >= kLanes) return load_any(p);
   alignas(kBytes) real part[kLanes] = {};
