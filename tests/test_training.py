@@ -17,6 +17,7 @@ from pyrnnfast.models import LanguageModel
 from pyrnnfast.models.language_training import StreamTask
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import Budget, Callback, History, Progress, Row, checkpoint, report
+from pyrnnfast.training.blas import _openblas, one_blas_thread
 from pyrnnfast.training.interrupt import StopFlag, stop_on_signals
 
 TEXT = "".join(f"{n} times {n} is {n * n}; " for n in range(120))
@@ -243,6 +244,21 @@ def test_divergence_is_told() -> None:
 def test_bad_options(error: type[Exception], options: dict[str, object]) -> None:
     with pytest.raises(error):
         model().fit(TEXT, **options)
+
+
+def test_blas_has_its_threads_again_afterwards() -> None:
+    functions = _openblas()
+    if functions is None:
+        pytest.skip("this NumPy has no OpenBLAS")
+    read, write = functions
+    before = read()
+    try:
+        write(2)
+        with one_blas_thread():
+            assert read() == 1
+        assert read() == 2
+    finally:
+        write(before)
 
 
 # --- Reports and budgets
