@@ -1,5 +1,5 @@
-// NumPy arrays in and out. The Python layer has checked what users gave; these checks hold for any caller, so that no
-// pointer is followed on trust.
+// NumPy arrays in and out. The Python layer has checked what users gave; these checks hold for any caller, so
+// that no pointer is followed on trust.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -28,7 +28,8 @@ inline std::string text_of(const py::handle &value) { return std::string(py::str
 inline Extents extents_of(const py::array &a) { return Extents(a.shape(), a.shape() + a.ndim()); }
 
 // The array behind `value`: of exactly this type, C-contiguous, aligned, and of this shape.
-template <class T> py::array_t<T> expect_array(const py::handle &value, const Extents &shape, const std::string &name) {
+template <class T> py::array_t<T> expect_array(const py::handle &value, const Extents &shape,
+                                               const std::string &name) {
   if (!py::isinstance<py::array_t<T>>(value))
     throw py::type_error(name + ": got " + text_of(py::type::handle_of(value)) + ", expected an array of " +
                          text_of(py::dtype::of<T>()));
@@ -36,11 +37,13 @@ template <class T> py::array_t<T> expect_array(const py::handle &value, const Ex
   if (extents_of(a) != shape)
     throw py::value_error(name + ": got shape " + show(extents_of(a)) + ", expected " + show(shape));
   constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  if ((a.flags() & wanted) != wanted) throw py::value_error(name + ": expected a C-contiguous, aligned array");
+  if ((a.flags() & wanted) != wanted)
+    throw py::value_error(name + ": expected a C-contiguous, aligned array");
   return a;
 }
 
-template <class T> const T *optional_data(const py::object &value, const Extents &shape, const std::string &name) {
+template <class T> const T *optional_data(const py::object &value, const Extents &shape,
+                                          const std::string &name) {
   return value.is_none() ? nullptr : expect_array<T>(value, shape, name).data();
 }
 

@@ -32,7 +32,8 @@ py::tuple softmax(const py::array_t<T> &logits, const py::object &targets_any, c
   double total = 0;
   for (Size m = 0; m < M; ++m) {
     const int64_t target = targets.data()[m];
-    if (target != ignore_index && (target < 0 || target >= V)) throw py::value_error("targets: a class is out of range");
+    if (target != ignore_index && (target < 0 || target >= V))
+      throw py::value_error("targets: a class is out of range");
     weights[m] = target == ignore_index ? 0.0 : given == nullptr ? 1.0 : double(given[m]);
     total += weights[m];
   }
@@ -50,8 +51,8 @@ py::tuple softmax(const py::array_t<T> &logits, const py::object &targets_any, c
     py::gil_scoped_release nogil;  // only raw memory below
     for (double &w : weights) w /= total;
     split(M, V, [&](Size begin, Size end) {
-      kernels.softmax_cross_entropy({end - begin, V, x + begin * V, target + begin, weights.data() + begin, out + begin * V,
-                                     losses.data() + begin, partition.data() + begin});
+      kernels.softmax_cross_entropy({end - begin, V, x + begin * V, target + begin, weights.data() + begin,
+                                     out + begin * V, losses.data() + begin, partition.data() + begin});
     });
     for (Size m = 0; m < M; ++m)
       if (weights[m] != 0) loss += losses[m] + weights[m] * std::log(double(partition[m]));
@@ -59,22 +60,35 @@ py::tuple softmax(const py::array_t<T> &logits, const py::object &targets_any, c
   return py::make_tuple(loss, gradient);
 }
 
-py::tuple py_softmax(const py::array &logits, const py::object &targets, const py::object &weights, int64_t ignore_index) {
-  if (py::isinstance<py::array_t<float>>(logits)) return softmax<float>(logits, targets, weights, ignore_index);
-  return softmax<double>(expect_array<double>(logits, extents_of(logits), "logits"), targets, weights, ignore_index);
+py::tuple py_softmax(const py::array &logits, const py::object &targets, const py::object &weights,
+                     int64_t ignore_index) {
+  if (py::isinstance<py::array_t<float>>(logits))
+    return softmax<float>(logits, targets, weights, ignore_index);
+  return softmax<double>(expect_array<double>(logits, extents_of(logits), "logits"), targets, weights,
+                         ignore_index);
 }
 
 template <class T>
-void adam(const py::array &parameter, const py::object &gradient, const py::object &mean, const py::object &square, double lr,
-          double beta1, double beta2, double eps, double weight_decay, bool decoupled, int64_t step) {
+void adam(const py::array &parameter, const py::object &gradient, const py::object &mean,
+          const py::object &square, double lr, double beta1, double beta2, double eps, double weight_decay,
+          bool decoupled, int64_t step) {
   const Extents shape = extents_of(parameter);
   auto p = expect_array<T>(parameter, shape, "parameter"), m = expect_array<T>(mean, shape, "exp_avg"),
        v = expect_array<T>(square, shape, "exp_avg_sq");
   const auto g = expect_array<T>(gradient, shape, "gradient");
   const double root = std::sqrt(1 - std::pow(beta2, double(step)));
-  const AdamArgs<T> all{p.size(), p.mutable_data(), g.data(), m.mutable_data(), v.mutable_data(),
-                        T(lr * root / (1 - std::pow(beta1, double(step)))), T(beta1), T(beta2), T(eps * root),
-                        T(weight_decay), T(1 - lr * weight_decay), decoupled};
+  const AdamArgs<T> all{p.size(),
+                        p.mutable_data(),
+                        g.data(),
+                        m.mutable_data(),
+                        v.mutable_data(),
+                        T(lr * root / (1 - std::pow(beta1, double(step)))),
+                        T(beta1),
+                        T(beta2),
+                        T(eps * root),
+                        T(weight_decay),
+                        T(1 - lr * weight_decay),
+                        decoupled};
   const KernelTable<T> &kernels = kernels_of<T>(find_level(""));
   py::gil_scoped_release nogil;  // only raw memory below
   split(all.count, 1, [&](Size begin, Size end) {
@@ -96,13 +110,14 @@ void register_dense(py::module_ &m) {
         "Weighted mean of -log softmax(logits)[target], and its gradient.");
   m.def(
       "adam",
-      [](const py::array &parameter, const py::object &gradient, const py::object &exp_avg, const py::object &exp_avg_sq,
-         double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled, int64_t step) {
+      [](const py::array &parameter, const py::object &gradient, const py::object &exp_avg,
+         const py::object &exp_avg_sq, double lr, double beta1, double beta2, double eps, double weight_decay,
+         bool decoupled, int64_t step) {
         const auto run = py::isinstance<py::array_t<float>>(parameter) ? &adam<float> : &adam<double>;
         run(parameter, gradient, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, step);
       },
-      "parameter"_a, "gradient"_a, "exp_avg"_a, "exp_avg_sq"_a, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a, "weight_decay"_a,
-      "decoupled"_a, "step"_a, "Adam or AdamW, in place.");
+      "parameter"_a, "gradient"_a, "exp_avg"_a, "exp_avg_sq"_a, "lr"_a, "beta1"_a, "beta2"_a, "eps"_a,
+      "weight_decay"_a, "decoupled"_a, "step"_a, "Adam or AdamW, in place.");
 }
 
 }  // namespace pyrnnfast

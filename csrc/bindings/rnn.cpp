@@ -25,11 +25,13 @@ struct PyTape {
 const Cell &find_cell(const std::string &name) {
   for (const Cell &cell : kCells)
     if (name == cell.name) return cell;
-  throw py::value_error("cell: got '" + name + "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
+  throw py::value_error("cell: got '" + name +
+                        "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
 }
 
 template <class T>
-PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, bool bias, const Level &level) {
+PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, bool bias,
+                     const Level &level) {
   const Size each = bias ? 4 : 2;
   if (L < 1 || Size(arrays.size()) != L * D * each)
     throw py::value_error("weights: got " + std::to_string(arrays.size()) + " arrays, expected " +
@@ -37,18 +39,20 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
   const auto hh = py::cast<py::array>(arrays[1]);
   const auto ih = py::cast<py::array>(arrays[0]);
   const Size H = hh.ndim() == 2 ? hh.shape(1) : 0, C = ih.ndim() == 2 ? ih.shape(1) : 0, G = cell.gates;
-  if (H < 1 || C < 1) throw py::value_error("weights: got an empty or one-dimensional matrix, expected [G*H, C], [G*H, H]");
+  if (H < 1 || C < 1)
+    throw py::value_error("weights: got an empty or one-dimensional matrix, expected [G*H, C], [G*H, H]");
   std::vector<LayerWeights<T>> weights;
   for (Size i = 0; i < L * D; ++i) {
     const Size inputs = i < D ? C : D * H;
     const auto get = [&](Size k, const Extents &shape) {
-      return expect_array<T>(arrays[i * each + k], shape, "weights[" + std::to_string(i * each + k) + "]").data();
+      return expect_array<T>(arrays[i * each + k], shape, "weights[" + std::to_string(i * each + k) + "]")
+          .data();
     };
     weights.push_back({get(0, {G * H, inputs}), get(1, {G * H, H}), bias ? get(2, {G * H}) : nullptr,
                        bias ? get(3, {G * H}) : nullptr});
   }
   py::gil_scoped_release nogil;  // packing reads arrays that `arrays` keeps alive
-  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights);
+  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, default_threads());
 }
 
 PyPack new_pack(const std::string &name, const py::list &weights, Size layers, bool bidirectional, bool bias,
@@ -63,10 +67,11 @@ PyPack new_pack(const std::string &name, const py::list &weights, Size layers, b
 }
 
 template <class T>
-py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const py::array &x_any, const py::object &h0,
-                      const py::object &c0, const py::object &lengths, double dropout, uint64_t seed, bool training,
-                      int threads) {
-  if (x_any.ndim() != 3) throw py::value_error("x: got " + std::to_string(x_any.ndim()) + " dimensions, expected 3");
+py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const py::array &x_any,
+                      const py::object &h0, const py::object &c0, const py::object &lengths, double dropout,
+                      uint64_t seed, bool training, int threads) {
+  if (x_any.ndim() != 3)
+    throw py::value_error("x: got " + std::to_string(x_any.ndim()) + " dimensions, expected 3");
   const Size steps = x_any.shape(0), N = x_any.shape(1), H = pack->hidden, D = pack->directions;
   const auto x = expect_array<T>(x_any, {steps, N, pack->inputs}, "x");
   const Extents state{pack->layers * D, N, H};
@@ -76,14 +81,24 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
     const auto each = expect_array<int64_t>(lengths, {N}, "lengths");
     for (Size n = 0; n < N; ++n)
       if (each.at(n) < 0 || each.at(n) > steps)
-        throw py::value_error("lengths: got " + std::to_string(each.at(n)) + ", expected 0 to " + std::to_string(steps));
+        throw py::value_error("lengths: got " + std::to_string(each.at(n)) + ", expected 0 to " +
+                              std::to_string(steps));
     std::fill_n(y.mutable_data(), y.size(), T(0));
   }
-  const ForwardArgs<T> args{pack, steps, N, x.data(), optional_data<T>(h0, state, "h0"),
+  const ForwardArgs<T> args{pack,
+                            steps,
+                            N,
+                            x.data(),
+                            optional_data<T>(h0, state, "h0"),
                             cell_state ? optional_data<T>(c0, state, "c0") : nullptr,
-                            optional_data<int64_t>(lengths, {N}, "lengths"), y.mutable_data(), h.mutable_data(),
-                            cell_state ? c.mutable_data() : nullptr, {training ? dropout : 0.0, seed}, training,
-                            threads_of(threads), signal_check()};
+                            optional_data<int64_t>(lengths, {N}, "lengths"),
+                            y.mutable_data(),
+                            h.mutable_data(),
+                            cell_state ? c.mutable_data() : nullptr,
+                            {training ? dropout : 0.0, seed},
+                            training,
+                            threads_of(threads),
+                            signal_check()};
   TapePtr<T> tape = run_driver([&] { return forward(args); });
   py::object kept = py::none();
   if (tape) {
@@ -94,18 +109,22 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
   return py::make_tuple(y, h, cell_state ? py::object(c) : py::object(py::none()), kept);
 }
 
-py::tuple py_forward(const py::object &py_pack, const py::array &x, const py::object &h0, const py::object &c0,
-                     const py::object &lengths, double dropout, uint64_t seed, bool training, int threads) {
+py::tuple py_forward(const py::object &py_pack, const py::array &x, const py::object &h0,
+                     const py::object &c0, const py::object &lengths, double dropout, uint64_t seed,
+                     bool training, int threads) {
   return std::visit(
-      [&](const auto &pack) { return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads); },
+      [&](const auto &pack) {
+        return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads);
+      },
       py_pack.cast<const PyPack &>().pack);
 }
 
 template <class T>
-py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py::object &dh, const py::object &dc,
-                       bool input_gradient, int threads) {
+py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py::object &dh,
+                       const py::object &dc, bool input_gradient, int threads) {
   const Pack<T> &pack = *tape.pack;
-  const Size steps = tape.steps, N = tape.rows, H = pack.hidden, L = pack.layers, D = pack.directions, G = pack.cell.gates;
+  const Size steps = tape.steps, N = tape.rows, H = pack.hidden, L = pack.layers, D = pack.directions,
+             G = pack.cell.gates;
   const Extents state{L * D, N, H};
   const bool cell_state = pack.cell.cell_state;
   py::object dx = py::none();
@@ -116,9 +135,16 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
     dx = std::move(array);
   }
   py::array_t<T> dh0(state), dc0(cell_state ? state : Extents{0});
-  BackwardArgs<T> args{&tape, optional_data<T>(dy, {steps, N, D * H}, "dy"), optional_data<T>(dh, state, "dh"),
-                       cell_state ? optional_data<T>(dc, state, "dc") : nullptr, dx_data, dh0.mutable_data(),
-                       cell_state ? dc0.mutable_data() : nullptr, {}, threads_of(threads), signal_check()};
+  BackwardArgs<T> args{&tape,
+                       optional_data<T>(dy, {steps, N, D * H}, "dy"),
+                       optional_data<T>(dh, state, "dh"),
+                       cell_state ? optional_data<T>(dc, state, "dc") : nullptr,
+                       dx_data,
+                       dh0.mutable_data(),
+                       cell_state ? dc0.mutable_data() : nullptr,
+                       {},
+                       threads_of(threads),
+                       signal_check()};
   py::list gradients;
   const auto add = [&](const Extents &shape) {
     auto array = zeros<T>(shape);
@@ -134,14 +160,18 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
     }
     args.weights.push_back(out);
   }
-  run_driver([&] { backward(args); return 0; });
+  run_driver([&] {
+    backward(args);
+    return 0;
+  });
   return py::make_tuple(dx, dh0, cell_state ? py::object(dc0) : py::object(py::none()), gradients);
 }
 
-py::tuple py_backward(PyTape &tape, const py::object &dy, const py::object &dh, const py::object &dc, bool input_gradient,
-                      int threads) {
+py::tuple py_backward(PyTape &tape, const py::object &dy, const py::object &dh, const py::object &dc,
+                      bool input_gradient, int threads) {
   const bool bias = tape.pack.cast<const PyPack &>().bias;
-  return std::visit([&](auto &t) { return run_backward(*t, bias, dy, dh, dc, input_gradient, threads); }, tape.tape);
+  return std::visit([&](auto &t) { return run_backward(*t, bias, dy, dh, dc, input_gradient, threads); },
+                    tape.tape);
 }
 
 }  // namespace
@@ -149,15 +179,24 @@ py::tuple py_backward(PyTape &tape, const py::object &dy, const py::object &dh, 
 void register_rnn(py::module_ &m) {
   using namespace py::literals;
   py::class_<PyPack>(m, "Pack", "The weights of a stack in the kernels' layout.")
-      .def(py::init(&new_pack), "cell"_a, "weights"_a, "num_layers"_a, "bidirectional"_a, "bias"_a, "isa"_a = py::none())
-      .def_property_readonly("cell", [](const PyPack &p) { return p.read([](const auto &q) { return std::string(q.cell.name); }); })
-      .def_property_readonly("input_size", [](const PyPack &p) { return p.read([](const auto &q) { return q.inputs; }); })
-      .def_property_readonly("hidden_size", [](const PyPack &p) { return p.read([](const auto &q) { return q.hidden; }); })
-      .def_property_readonly("num_layers", [](const PyPack &p) { return p.read([](const auto &q) { return q.layers; }); })
-      .def_property_readonly("num_directions", [](const PyPack &p) { return p.read([](const auto &q) { return q.directions; }); })
-      .def_property_readonly("dtype", [](const PyPack &p) -> py::dtype {
-        return p.pack.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>();
-      })
+      .def(py::init(&new_pack), "cell"_a, "weights"_a, "num_layers"_a, "bidirectional"_a, "bias"_a,
+           "isa"_a = py::none())
+      .def_property_readonly(
+          "cell",
+          [](const PyPack &p) { return p.read([](const auto &q) { return std::string(q.cell.name); }); })
+      .def_property_readonly("input_size",
+                             [](const PyPack &p) { return p.read([](const auto &q) { return q.inputs; }); })
+      .def_property_readonly("hidden_size",
+                             [](const PyPack &p) { return p.read([](const auto &q) { return q.hidden; }); })
+      .def_property_readonly("num_layers",
+                             [](const PyPack &p) { return p.read([](const auto &q) { return q.layers; }); })
+      .def_property_readonly(
+          "num_directions",
+          [](const PyPack &p) { return p.read([](const auto &q) { return q.directions; }); })
+      .def_property_readonly("dtype",
+                             [](const PyPack &p) -> py::dtype {
+                               return p.pack.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>();
+                             })
       .def_readonly("bias", &PyPack::bias)
       .def_readonly("isa", &PyPack::isa);
   py::class_<PyTape>(m, "Tape", "What a training forward keeps for backward; opaque.")
@@ -165,10 +204,11 @@ void register_rnn(py::module_ &m) {
       .def_readonly("rows", &PyTape::rows)
       .def_readonly("pack", &PyTape::pack)
       .def_readonly("lengths", &PyTape::lengths);
-  m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a, "training"_a,
-        "num_threads"_a, "Runs a stack; returns (y, h, c or None, tape or None).");
+  m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a,
+        "training"_a, "num_threads"_a, "Runs a stack; returns (y, h, c or None, tape or None).");
   m.def("backward", &py_backward, "tape"_a, "dy"_a, "dhT"_a, "dcT"_a, "input_gradient"_a, "num_threads"_a,
-        "BPTT through a tape; returns (dx or None, dh0, dc0 or None, gradients of the weights in their order).");
+        "BPTT through a tape; returns (dx or None, dh0, dc0 or None, gradients of the weights in their "
+        "order).");
 }
 
 }  // namespace pyrnnfast

@@ -1,12 +1,13 @@
 // The only door between the driver and the kernels: plain structs and a table of function pointers.
 //
-// Letters: T steps, N rows (batch), C inputs, H hidden units, K depth of a product. VL is the number of lanes of one
-// vector. Hidden units are padded to Hp, a multiple of VL; a *group* is one vector of hidden units. A row of gates is
-// [slot][Hp]; a slot is one gate, or a value kept beside the gates (see driver/cell.hpp). A *strip* is a packed block of
-// weights, [K][width][VL] with width 2 or 3 vectors.
+// Letters: T steps, N rows (batch), C inputs, H hidden units, K depth of a product. VL is the number of lanes
+// of one vector. Hidden units are padded to Hp, a multiple of VL; a *group* is one vector of hidden units. A
+// row of gates is [slot][Hp]; a slot is one gate, or a value kept beside the gates (see driver/cell.hpp). A
+// *strip* is a packed block of weights, [K][width][VL] with width 2 or 3 vectors.
 //
-// Every pointer belongs to the caller. Nothing here allocates, throws, locks or knows of threads. This header is included
-// by the units compiled with wide instruction sets, so it holds no functions (the one-definition rule).
+// Every pointer belongs to the caller. Nothing here allocates, throws, locks or knows of threads. This header
+// is included by the units compiled with wide instruction sets, so it holds no functions (the one-definition
+// rule).
 #pragma once
 
 #include <cstddef>
@@ -25,27 +26,27 @@ constexpr int kMaxPhases = 2;
 template <class T> struct PackArgs {
   const T *src;
   Size row_stride, col_stride;
-  Size depth, cols;   // extent of src
-  T *dst;             // [strips][strip_depth][width * VL]
-  Size strip_depth;   // K of the whole packed matrix
-  Size width;         // vectors in a strip: 2 or 3
-  Size k0, col0;      // where src begins inside the packed matrix; col0 is a multiple of VL
+  Size depth, cols;  // extent of src
+  T *dst;  // [strips][strip_depth][width * VL]
+  Size strip_depth;  // K of the whole packed matrix
+  Size width;  // vectors in a strip: 2 or 3
+  Size k0, col0;  // where src begins inside the packed matrix; col0 is a multiple of VL
 };
 
 enum class Start : int { zero, bias, output };  // what a product's accumulator begins with
 
-// c[row_c(i)][j] = start + sum_k a[i][k] b[k][j], one ascending chain of FMAs over k. With `add`, the sum (from zero) is
-// then added to c.
+// c[row_c(i)][j] = start + sum_k a[i][k] b[k][j], one ascending chain of FMAs over k. With `add`, the sum
+// (from zero) is then added to c.
 template <class T> struct GemmArgs {
   Size rows, cols, depth;
-  const T *a;          // [rows][lda]
+  const T *a;  // [rows][lda]
   Size lda;
-  const T *b;          // strips of two vectors, [ceil(cols / (2 VL))][depth][2 VL]
+  const T *b;  // strips of two vectors, [ceil(cols / (2 VL))][depth][2 VL]
   Size strip_begin, strip_end;
-  T *c;                // [..][ldc]
+  T *c;  // [..][ldc]
   Size ldc;
   const int64_t *c_rows;  // [rows] row of c for each row of a; null: the same
-  const T *bias;       // [cols padded to VL]; read when start is bias
+  const T *bias;  // [cols padded to VL]; read when start is bias
   Start start;
   bool add;
 };
@@ -54,41 +55,42 @@ template <class T> struct GemmArgs {
 // Pointers are those of the first row; each has the stride named after it.
 template <class T> struct ForwardStep {
   Size rows, group_begin, group_end, hidden, padded;  // padded = Hp
-  const T *a;          // [rows][lda] source of the product: h' or r * h'
+  const T *a;  // [rows][lda] source of the product: h' or r * h'
   Size lda, depth;
-  const T *weights;    // recurrent weights of this phase, strips
-  const T *bias;       // [slots][Hp] start of the slots that have no input projection
-  T *gates;            // [rows][ld_gates] in: input projection; out: gates after their activation if keep
+  const T *weights;  // recurrent weights of this phase, strips
+  const T *bias;  // [slots][Hp] start of the slots that have no input projection
+  T *gates;  // [rows][ld_gates] in: input projection; out: gates after their activation if keep
   Size ld_gates;
-  const T *h_prev;     // [rows][ld]
-  T *h_next;           // [rows][ld]; not h_prev
-  const T *c_prev;     // [rows][ld] LSTM; may be c_next
-  T *c_next;           // [rows][ld] LSTM
-  T *reset;            // [rows][ld] r * h', GRU with reset before
-  Size ld;             // stride of h, c and reset
-  T *y;                // [..][ldy] outputs, unpadded; null: none
+  const T *h_prev;  // [rows][ld]
+  T *h_next;  // [rows][ld]; not h_prev
+  const T *c_prev;  // [rows][ld] LSTM; may be c_next
+  T *c_next;  // [rows][ld] LSTM
+  T *reset;  // [rows][ld] r * h', GRU with reset before
+  Size ld;  // stride of h, c and reset
+  T *y;  // [..][ldy] outputs, unpadded; null: none
   Size ldy;
   const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
   bool keep;
   bool weights_outer;  // the weights do not fit the cache: pass over them once for many rows
 };
 
-// One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is none).
+// One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is
+// none).
 template <class T> struct BackwardStep {
   Size rows, group_begin, group_end, hidden, padded;
-  const T *a;          // [rows][lda] gate gradients
+  const T *a;  // [rows][lda] gate gradients
   Size lda, depth;
   const T *weights;
-  const T *gates;      // [rows][ld_gates] from the tape
-  T *dgates;           // [rows][ld_gates] out
+  const T *gates;  // [rows][ld_gates] from the tape
+  T *dgates;  // [rows][ld_gates] out
   Size ld_gates;
-  const T *h_prev;     // [rows][ld]
-  const T *c_prev;     // [rows][ld] LSTM
-  const T *c_next;     // [rows][ld] LSTM
-  Size ld;             // stride of h, c
-  T *dh;               // [rows][padded] in: what reaches h other than through W_hh; out: the same for the step before
-  T *dc;               // [rows][padded] LSTM, likewise
-  const T *dy;         // [..][ldy] gradient of the outputs, unpadded; null: zero
+  const T *h_prev;  // [rows][ld]
+  const T *c_prev;  // [rows][ld] LSTM
+  const T *c_next;  // [rows][ld] LSTM
+  Size ld;  // stride of h, c
+  T *dh;  // [rows][padded] in: what reaches h other than through W_hh; out: the same for the step before
+  T *dc;  // [rows][padded] LSTM, likewise
+  const T *dy;  // [..][ldy] gradient of the outputs, unpadded; null: zero
   Size ldy;
   const int64_t *dy_rows;
   bool weights_outer;
@@ -97,24 +99,24 @@ template <class T> struct BackwardStep {
 struct DropoutArgs {
   uint64_t seed;
   uint32_t time, row, tag;  // Philox counter (time, row, unit / 4, tag)
-  uint32_t threshold;       // keep where the random word is >= threshold
+  uint32_t threshold;  // keep where the random word is >= threshold
 };
 
 // Rows of softmax with cross-entropy. The loss of token m is losses[m] + weights[m] log(partition[m]).
 template <class T> struct SoftmaxArgs {
-  Size tokens, classes;     // M, V
-  const T *logits;          // [M][V]
-  const int64_t *targets;   // [M]; read where the weight is not zero
-  const double *weights;    // [M] share of the token in the mean; 0: it counts for nothing
-  T *gradient;              // [M][V] out
-  double *losses;           // [M] out
-  T *partition;             // [M] out where the weight is not zero: sum_j exp(x_j - max x)
+  Size tokens, classes;  // M, V
+  const T *logits;  // [M][V]
+  const int64_t *targets;  // [M]; read where the weight is not zero
+  const double *weights;  // [M] share of the token in the mean; 0: it counts for nothing
+  T *gradient;  // [M][V] out
+  double *losses;  // [M] out
+  T *partition;  // [M] out where the weight is not zero: sum_j exp(x_j - max x)
 };
 
 // Adam (Kingma & Ba 2015), decoupled: AdamW. The caller has folded both bias corrections into rate and eps.
 template <class T> struct AdamArgs {
   Size count;
-  T *parameter;      // [count] in, out
+  T *parameter;  // [count] in, out
   const T *gradient;
   T *mean, *square;  // [count] in, out: running averages of g and g^2
   T rate, beta1, beta2, eps, weight_decay, shrink;  // shrink = 1 - lr * weight_decay
@@ -123,8 +125,8 @@ template <class T> struct AdamArgs {
 
 template <class T> struct KernelTable {
   const char *name;
-  Size lanes;      // VL
-  Size max_rows;   // rows of the largest tile with strips of two vectors
+  Size lanes;  // VL
+  Size max_rows;  // rows of the largest tile with strips of two vectors
   void (*pack)(const PackArgs<T> &);
   void (*gemm)(const GemmArgs<T> &);
   // dst[j][i] = src[i][j] for i < rows, j < cols

@@ -6,10 +6,11 @@
 namespace pyrnnfast {
 
 // Priority order. Adding an instruction set: a line here and one in csrc/CMakeLists.txt.
-#define PYRNNFAST_DECLARE(level)                            \
-  extern const KernelTable<float> kernels_##level##_float;  \
+#define PYRNNFAST_DECLARE(level)                                                                             \
+  extern const KernelTable<float> kernels_##level##_float;                                                   \
   extern const KernelTable<double> kernels_##level##_double;
-#define PYRNNFAST_LEVEL(level, supported) {#level, &kernels_##level##_float, &kernels_##level##_double, supported}
+#define PYRNNFAST_LEVEL(level, supported)                                                                    \
+  {#level, &kernels_##level##_float, &kernels_##level##_double, supported}
 
 #ifdef PYRNNFAST_HAVE_V4
 PYRNNFAST_DECLARE(v4)
@@ -32,7 +33,8 @@ const Level kLevels[] = {
     PYRNNFAST_LEVEL(v3, [] { return __builtin_cpu_supports("x86-64-v3") != 0; }),
 #endif
     PYRNNFAST_LEVEL(generic, [] { return true; }),
-#ifdef PYRNNFAST_HAVE_WIDE  // v4's vector width and tiles without its instructions, for tests on lesser machines
+#ifdef PYRNNFAST_HAVE_WIDE  // v4's vector width and tiles without its instructions, for tests on lesser
+                            // machines
     PYRNNFAST_LEVEL(wide, [] { return true; }),
 #endif
 };
@@ -53,7 +55,8 @@ const Level &find_level(const std::string &name) {
     if (level.supported() && (wanted.empty() || wanted == level.name)) return level;
   std::string list;
   for (const std::string &each : available_levels()) list += (list.empty() ? "" : ", ") + each;
-  throw std::invalid_argument("instruction set '" + wanted + "' is not available here, expected one of: " + list);
+  throw std::invalid_argument("instruction set '" + wanted +
+                              "' is not available here, expected one of: " + list);
 }
 
 }  // namespace pyrnnfast

@@ -17,8 +17,8 @@ struct Level {
 
 std::vector<std::string> available_levels();  // best first
 
-// The level of that name; the empty name is the default: PYRNNFAST_ISA, else the best. Throws std::invalid_argument, which
-// lists what is available.
+// The level of that name; the empty name is the default: PYRNNFAST_ISA, else the best. Throws
+// std::invalid_argument, which lists what is available.
 const Level &find_level(const std::string &name);
 
 template <class T> const KernelTable<T> &kernels_of(const Level &level);

@@ -1,5 +1,6 @@
-// BPTT of a whole stack: the stages of forward, last first. In a stage the recurrences of its jobs run first, split like
-// forward's; then all threads together turn each job's gate gradients into dX and dW. Gate gradients live one chunk.
+// BPTT of a whole stack: the stages of forward, last first. In a stage the recurrences of its jobs run first,
+// split like forward's; then all threads together turn each job's gate gradients into dX and dW. Gate
+// gradients live one chunk.
 #include <algorithm>
 #include <tuple>
 
@@ -50,9 +51,9 @@ template <class T> class Backward {
  private:
   // What flows back through one layer and direction.
   struct Flow {
-    Buffer<T> dgates;   // [rows of the chunk][row]
+    Buffer<T> dgates;  // [rows of the chunk][row]
     Buffer<T> carried;  // [N][row]: those of the step after the chunk
-    Buffer<T> dh, dc;   // [N][Hp], sorted
+    Buffer<T> dh, dc;  // [N][Hp], sorted
   };
   struct Scratch {
     Buffer<T> dropped;  // [kGatherRows][ld_input]: dX before its mask
@@ -68,8 +69,8 @@ template <class T> class Backward {
       if (!crew_.meet(share)) return;
       for (Size j = 0; j < jobs; ++j) {
         const Job job = schedule_.job(stage, j);
-        sums_.add(job, flow_of(job).dgates.data(), args_.weights[job.layer * pack_.directions + job.direction],
-                  share.member);
+        sums_.add(job, flow_of(job).dgates.data(),
+                  args_.weights[job.layer * pack_.directions + job.direction], share.member);
         input_gradient(job, share.member);
       }
       if (!crew_.end_stage(share, true)) return;
@@ -82,8 +83,10 @@ template <class T> class Backward {
         step(job, s, phase, share);
         if (!crew_.meet_units(share)) return false;
       }
-    if (job.begin == 0) first_state(job, share);
-    else carry(job, share);
+    if (job.begin == 0)
+      first_state(job, share);
+    else
+      carry(job, share);
     return true;
   }
 
@@ -110,7 +113,8 @@ template <class T> class Backward {
   void step(const Job &job, Size s, int phase, const Share &share) {
     const BackwardPhase &back = pack_.cell.backward[phase];
     const Size begin = share.row_begin, end = std::min(share.row_end, clock_.active(s));
-    const Size following = back.following ? std::clamp(clock_.active(s + 1), begin, std::max(begin, end)) : end;
+    const Size following =
+        back.following ? std::clamp(clock_.active(s + 1), begin, std::max(begin, end)) : end;
     run_rows(job, s, phase, share, begin, following, true);
     run_rows(job, s, phase, share, following, end, false);
   }
@@ -124,9 +128,13 @@ template <class T> class Backward {
     BackwardStep<T> k = common(job, phase, share);
     k.rows = n1 - n0;
     k.dgates = dgates_at(job, s) + n0 * row;
-    if (!product) k.depth = 0;
-    else if (!back.following) k.a = k.dgates + back.first * pack_.padded;
-    else k.a = (s + 1 == job.end ? flow.carried.data() : dgates_at(job, s + 1)) + n0 * row + back.first * pack_.padded;
+    if (!product)
+      k.depth = 0;
+    else if (!back.following)
+      k.a = k.dgates + back.first * pack_.padded;
+    else
+      k.a = (s + 1 == job.end ? flow.carried.data() : dgates_at(job, s + 1)) + n0 * row +
+            back.first * pack_.padded;
     k.gates = history.gates.data() + (clock_.offset(s) + n0) * row;
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
     if (pack_.cell.cell_state) {
@@ -139,7 +147,8 @@ template <class T> class Backward {
     pack_.kernels.backward[int(pack_.cell.kind)][phase](k);
   }
 
-  // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward clock's order).
+  // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward
+  // clock's order).
   void output_gradient(const Job &job, Size s, Size n0, BackwardStep<T> &k, Scratch &scratch) const {
     const bool top = job.layer + 1 == pack_.layers, reverse = job.direction == 1;
     if (top && args_.dy == nullptr) return;
@@ -156,8 +165,8 @@ template <class T> class Backward {
     }
   }
 
-  // Row of the gradient of a layer's input: the user's order for x (and for dy, the "input" of no layer), else the
-  // forward clock's.
+  // Row of the gradient of a layer's input: the user's order for x (and for dy, the "input" of no layer),
+  // else the forward clock's.
   Size input_row(Size layer, bool reverse, Size s, Size n) const {
     const Size time = clock_.time(reverse, s, n);
     return layer == 0 || layer == pack_.layers ? time * tape_.rows + clock_.user(n) : clock_.offset(time) + n;
@@ -200,23 +209,27 @@ template <class T> class Backward {
     gemm.ldc = masked ? ld_input_ : width;
     gemm.c_rows = masked ? nullptr : scratch.rows.data();
     gemm.start = masked ? Start::zero : Start::output;
-    const Size n0 = clock_.row_begin(member.id, member.threads), n1 = clock_.row_begin(member.id + 1, member.threads);
+    const Size n0 = clock_.row_begin(member.id, member.threads),
+               n1 = clock_.row_begin(member.id + 1, member.threads);
     for (RowWalk walk(clock_, job.begin, job.end, n0, n1); !walk.done();) {
       const Size first = walk.index();
       const RowWalk begin = walk;
       gemm.a = dgates_at(job, job.begin) + (first - clock_.offset(job.begin)) * row;
       // a run of rows that lie one after the other
-      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done() && walk.index() == first + gemm.rows; walk.next())
+      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done() && walk.index() == first + gemm.rows;
+           walk.next())
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, reverse, walk.s, walk.n);
       pack_.kernels.gemm(gemm);
       if (masked) add_masked(begin, gemm.rows, job.layer, reverse, width, dx, scratch);
     }
   }
 
-  void add_masked(RowWalk walk, Size count, Size layer, bool reverse, Size width, T *dx, Scratch &scratch) const {
+  void add_masked(RowWalk walk, Size count, Size layer, bool reverse, Size width, T *dx,
+                  Scratch &scratch) const {
     for (Size i = 0; i < count; ++i, walk.next()) {
       T *from = scratch.dropped.data() + i * ld_input_, *to = dx + scratch.rows.data()[i] * width;
-      tape_.dropout.apply(pack_.kernels, layer - 1, clock_.time(reverse, walk.s, walk.n), clock_.user(walk.n), from, width);
+      tape_.dropout.apply(pack_.kernels, layer - 1, clock_.time(reverse, walk.s, walk.n), clock_.user(walk.n),
+                          from, width);
       for (Size k = 0; k < width; ++k) to[k] += from[k];
     }
   }

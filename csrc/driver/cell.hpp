@@ -1,7 +1,8 @@
 // A cell is data: a short list of phases per step, forward and backward. The driver knows no cell by name.
 //
-// A row of gates is [slot][Hp]. Slots [0, projected) hold the input projection before the step and their gates after it.
-// Slots with a hidden gate take part in the recurrent product: the one range of slots that a phase computes.
+// A row of gates is [slot][Hp]. Slots [0, projected) hold the input projection before the step and their
+// gates after it. Slots with a hidden gate take part in the recurrent product: the one range of slots that a
+// phase computes.
 #pragma once
 
 #include "../dispatch/kernel_table.hpp"
@@ -36,15 +37,67 @@ struct Cell {
 };
 
 constexpr Cell kCells[kCellKinds] = {
-    {CellKind::rnn_tanh, "rnn_tanh", 1, 1, 1, {0}, {0}, false, false, 1, {{Source::hidden, 0, 1, 2}}, {{0, 1, true}}},
-    {CellKind::rnn_relu, "rnn_relu", 1, 1, 1, {0}, {0}, false, false, 1, {{Source::hidden, 0, 1, 2}}, {{0, 1, true}}},
-    {CellKind::lstm, "lstm", 4, 4, 4, {0, 1, 2, 3}, {0, 1, 2, 3}, true, false, 1,
-     {{Source::hidden, 0, 4, 2}}, {{0, 4, true}}},
+    {CellKind::rnn_tanh,
+     "rnn_tanh",
+     1,
+     1,
+     1,
+     {0},
+     {0},
+     false,
+     false,
+     1,
+     {{Source::hidden, 0, 1, 2}},
+     {{0, 1, true}}},
+    {CellKind::rnn_relu,
+     "rnn_relu",
+     1,
+     1,
+     1,
+     {0},
+     {0},
+     false,
+     false,
+     1,
+     {{Source::hidden, 0, 1, 2}},
+     {{0, 1, true}}},
+    {CellKind::lstm,
+     "lstm",
+     4,
+     4,
+     4,
+     {0, 1, 2, 3},
+     {0, 1, 2, 3},
+     true,
+     false,
+     1,
+     {{Source::hidden, 0, 4, 2}},
+     {{0, 4, true}}},
     // slots n r z and the hidden part of n; gates r z n
-    {CellKind::gru, "gru", 3, 4, 3, {2, 0, 1, kNone}, {kNone, 0, 1, 2}, false, false, 1,
-     {{Source::hidden, 1, 4, 3}}, {{1, 4, true}}},
-    {CellKind::gru_reset_before, "gru_reset_before", 3, 3, 3, {0, 1, 2}, {0, 1, 2}, false, true, 2,
-     {{Source::hidden, 0, 2, 2}, {Source::reset, 2, 3, 2}}, {{0, 2, true}, {2, 3, false}}},
+    {CellKind::gru,
+     "gru",
+     3,
+     4,
+     3,
+     {2, 0, 1, kNone},
+     {kNone, 0, 1, 2},
+     false,
+     false,
+     1,
+     {{Source::hidden, 1, 4, 3}},
+     {{1, 4, true}}},
+    {CellKind::gru_reset_before,
+     "gru_reset_before",
+     3,
+     3,
+     3,
+     {0, 1, 2},
+     {0, 1, 2},
+     false,
+     true,
+     2,
+     {{Source::hidden, 0, 2, 2}, {Source::reset, 2, 3, 2}},
+     {{0, 2, true}, {2, 3, false}}},
 };
 
 }  // namespace pyrnnfast

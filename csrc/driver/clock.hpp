@@ -1,6 +1,6 @@
-// Who is active when. Rows are ordered longest first, so that the rows active at step s are the first active(s), and the
-// cost of a ragged batch follows the sum of its lengths. Each direction has its own clock: at step s the forward direction
-// is at time s of every row, the reverse direction at time length - 1 - s.
+// Who is active when. Rows are ordered longest first, so that the rows active at step s are the first
+// active(s), and the cost of a ragged batch follows the sum of its lengths. Each direction has its own clock:
+// at step s the forward direction is at time s of every row, the reverse direction at time length - 1 - s.
 //
 // "Sorted row" n counts rows in this order; a (step, sorted row) pair has the compact index offset(s) + n.
 #pragma once
@@ -19,7 +19,8 @@ class Clock {
   Clock(Size steps, Size rows, const int64_t *lengths) : order_(rows), length_(rows, steps) {
     std::iota(order_.begin(), order_.end(), int64_t{0});
     if (lengths != nullptr) {
-      std::stable_sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
+      std::stable_sort(order_.begin(), order_.end(),
+                       [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
       for (Size n = 0; n < rows; ++n) length_[n] = lengths[order_[n]];
     }
     steps_ = rows > 0 ? length_[0] : 0;

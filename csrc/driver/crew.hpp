@@ -10,11 +10,13 @@
 
 namespace pyrnnfast {
 
-// One thread's part: jobs job, job + jobs, ...; sorted rows [row_begin, row_end); part `part` of `parts` of the units.
+// One thread's part: jobs job, job + jobs, ...; sorted rows [row_begin, row_end); part `part` of `parts` of
+// the units.
 struct Share {
   Member member;
   int job, jobs, part, parts;
   Size row_begin, row_end;
+  double left = 0;  // when it last left a barrier
 
   // Its groups of hidden units. A strip of weights may hold two groups: parts begin at even ones.
   std::pair<Size, Size> groups(Size count) const {
@@ -37,15 +39,16 @@ class Crew {
     return !barrier_.stop_requested();
   }
 
-  // Each returns false when this thread is done: the call stops, or thread 0 goes on alone with the whole as its share.
-  bool meet(Share &share) { return settle(barrier_.wait(share.member.threads), share); }
+  // Each returns false when this thread is done: the call stops, or thread 0 goes on alone with the whole as
+  // its share.
+  bool meet(Share &share) { return settle(barrier_.wait(share.member.threads, share.left), share); }
   // Within a step: only threads that split units wait for each other.
   bool meet_units(Share &share) { return share.parts == 1 || meet(share); }
   // At the end of a stage, where a stop is seen. Threads that split rows do not wait unless `all` must.
   bool end_stage(Share &share, bool all) {
     if (share.member.id == 0 && poll_()) barrier_.request_stop();
     if (plan_.split == Split::rows && !all) return !barrier_.stop_requested();
-    return settle(barrier_.wait(share.member.threads, true), share);
+    return settle(barrier_.wait(share.member.threads, share.left, true), share);
   }
 
  private:

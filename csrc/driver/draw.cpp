@@ -23,9 +23,8 @@ template <class T> int64_t Drawer::draw(const T *logits, Size step, Size row) {
   set_weights();
   const int64_t redraw = options_.redraw;
   if (redraw < 0 || weight_[redraw] == 0) return invert(uniform(step, row, 0));
-  const bool alone = std::all_of(weight_.begin(), weight_.end(), [&](const double &w) {
-    return w == 0 || &w == &weight_[redraw];
-  });
+  const bool alone = std::all_of(weight_.begin(), weight_.end(),
+                                 [&](const double &w) { return w == 0 || &w == &weight_[redraw]; });
   if (alone) {
     const int64_t next = best(redraw);
     return score_[next] > -kInfinity ? next : redraw;
@@ -58,15 +57,15 @@ void Drawer::set_weights() {
     weight_[first] = 1;
     return;
   }
-  for (Size i = 0; i < classes_; ++i) weight_[i] = std::exp((score_[i] - score_[first]) / options_.temperature);
+  for (Size i = 0; i < classes_; ++i)
+    weight_[i] = std::exp((score_[i] - score_[first]) / options_.temperature);
   if ((options_.top_k > 0 && options_.top_k < classes_) || options_.top_p < 1) keep_most_probable();
 }
 
 void Drawer::keep_most_probable() {
   std::iota(order_.begin(), order_.end(), int64_t{0});
-  std::sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) {
-    return score_[a] > score_[b] || (score_[a] == score_[b] && a < b);
-  });
+  std::sort(order_.begin(), order_.end(),
+            [&](int64_t a, int64_t b) { return score_[a] > score_[b] || (score_[a] == score_[b] && a < b); });
   Size kept = options_.top_k > 0 ? std::min<Size>(options_.top_k, classes_) : classes_;
   if (options_.top_p < 1) {
     double total = 0, mass = 0;

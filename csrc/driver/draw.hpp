@@ -1,4 +1,5 @@
-// Drawing a token from a row of logits. reference/sampling.py defines each step to the last tie, and numbers them 1 to 6.
+// Drawing a token from a row of logits. reference/sampling.py defines each step to the last tie, and numbers
+// them 1 to 6.
 #pragma once
 
 #include <cstdint>

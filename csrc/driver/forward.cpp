@@ -1,5 +1,5 @@
-// Forward of a whole stack: stages of jobs (a chunk of steps of one layer and direction). A job projects its input with
-// one GEMM per chunk, then walks its steps. The time loop runs inside one parallel region.
+// Forward of a whole stack: stages of jobs (a chunk of steps of one layer and direction). A job projects its
+// input with one GEMM per chunk, then walks its steps. The time loop runs inside one parallel region.
 #include <algorithm>
 #include <tuple>
 
@@ -19,14 +19,16 @@ template <class T> class Forward {
   Forward(const ForwardArgs<T> &args, Tape<T> &tape)
       : args_(args), tape_(tape), pack_(*tape.pack), clock_(tape.clock),
         plan_(make_plan(pack_, clock_, args.threads, false)),
-        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), crew_(plan_, clock_, args.interrupted) {
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
+        crew_(plan_, clock_, args.interrupted) {
     for (Size layer = 0; layer < pack_.layers; ++layer)
       for (Size d = 0; d < pack_.directions; ++d) allocate(layer, layer * pack_.directions + d);
     Size widest = pack_.inputs;
     if (pack_.layers > 1) widest = std::max(widest, pack_.directions * pack_.hidden);
     ld_input_ = row_stride<T>(widest);
     for (int i = 0; i < plan_.threads; ++i) {
-      scratch_.push_back({Buffer<T>(kGatherRows * ld_input_), Buffer<int64_t>(std::max(kGatherRows, clock_.rows()))});
+      scratch_.push_back(
+          {Buffer<T>(kGatherRows * ld_input_), Buffer<int64_t>(std::max(kGatherRows, clock_.rows()))});
     }
   }
 
@@ -143,7 +145,8 @@ template <class T> class Forward {
       if (clock_.ragged()) {
         k.y_rows = scratch.rows.data();
         for (Size n = 0; n < k.rows; ++n)
-          scratch.rows.data()[n] = clock_.time(job.direction == 1, s, n0 + n) * tape_.rows + clock_.user(n0 + n);
+          scratch.rows.data()[n] =
+              clock_.time(job.direction == 1, s, n0 + n) * tape_.rows + clock_.user(n0 + n);
       } else {
         k.y += (clock_.time(job.direction == 1, s, 0) * tape_.rows + n0) * k.ldy;
       }
@@ -158,7 +161,8 @@ template <class T> class Forward {
       const Size end = clock_.length(n);
       unsorted_row(history.h_before(clock_, end, ld) + n * ld, clock_, n, pack_.hidden, args_.h + i * state);
       if (pack_.cell.cell_state)
-        unsorted_row(history.c_before(clock_, end, ld) + n * ld, clock_, n, pack_.hidden, args_.c + i * state);
+        unsorted_row(history.c_before(clock_, end, ld) + n * ld, clock_, n, pack_.hidden,
+                     args_.c + i * state);
     }
   }
 
@@ -176,8 +180,14 @@ template <class T> class Forward {
 }  // namespace
 
 template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args) {
-  std::unique_ptr<Tape<T>> tape(new Tape<T>{args.pack, Clock(args.steps, args.rows, args.lengths), args.steps, args.rows,
-                                            args.x, args.dropout, row_stride<T>(args.pack->padded), {}});
+  std::unique_ptr<Tape<T>> tape(new Tape<T>{args.pack,
+                                            Clock(args.steps, args.rows, args.lengths),
+                                            args.steps,
+                                            args.rows,
+                                            args.x,
+                                            args.dropout,
+                                            row_stride<T>(args.pack->padded),
+                                            {}});
   tape->histories.resize(args.pack->layers * args.pack->directions);
   if (!Forward<T>(args, *tape).run()) throw Interrupted();
   if (!args.training) tape.reset();

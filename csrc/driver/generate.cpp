@@ -40,7 +40,20 @@ template <class T> void generate(const GenerateArgs<T> &args) {
     if (poll()) throw Interrupted();
     for (Size n = 0; n < N; ++n) std::copy_n(args.embedding + fed[n] * E, E, x.data() + n * E);
     std::fill_n(y.data(), N * H, T(0));
-    forward<T>({args.pack, 1, N, x.data(), h_in, c_in, active.data(), y.data(), h.data(), c.data(), {}, false, args.threads, {}});
+    forward<T>({args.pack,
+                1,
+                N,
+                x.data(),
+                h_in,
+                c_in,
+                active.data(),
+                y.data(),
+                h.data(),
+                c.data(),
+                {},
+                false,
+                args.threads,
+                {}});
     std::copy_n(h.data(), state, args.h);
     h_in = args.h;
     if (pack.cell.cell_state) {
@@ -57,10 +70,14 @@ template <class T> void generate(const GenerateArgs<T> &args) {
     }
   }
   if (h_in != args.h) {  // no step was taken
-    if (args.h0 != nullptr) std::copy_n(args.h0, state, args.h);
-    else std::fill_n(args.h, state, T(0));
-    if (pack.cell.cell_state && args.c0 != nullptr) std::copy_n(args.c0, state, args.c);
-    else if (pack.cell.cell_state) std::fill_n(args.c, state, T(0));
+    if (args.h0 != nullptr)
+      std::copy_n(args.h0, state, args.h);
+    else
+      std::fill_n(args.h, state, T(0));
+    if (pack.cell.cell_state && args.c0 != nullptr)
+      std::copy_n(args.c0, state, args.c);
+    else if (pack.cell.cell_state)
+      std::fill_n(args.c, state, T(0));
   }
 }
 

@@ -1,4 +1,5 @@
-// Sequences drawn from a language model: embedding, recurrent stack, linear layer, draw; the token drawn is the next input.
+// Sequences drawn from a language model: embedding, recurrent stack, linear layer, draw; the token drawn is
+// the next input.
 #pragma once
 
 #include <functional>
@@ -9,7 +10,8 @@
 
 namespace pyrnnfast {
 
-// N rows, V tokens, E = the pack's inputs, H hidden units, L layers, one direction. All arrays belong to the caller.
+// N rows, V tokens, E = the pack's inputs, H hidden units, L layers, one direction. All arrays belong to the
+// caller.
 template <class T> struct GenerateArgs {
   std::shared_ptr<const Pack<T>> pack;
   Size rows, classes, length;

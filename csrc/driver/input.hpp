@@ -1,5 +1,5 @@
-// Rows of a layer's input, wherever they lie: the user's x for the first layer, the states of the layer below (dropped
-// out in training) for the others.
+// Rows of a layer's input, wherever they lie: the user's x for the first layer, the states of the layer below
+// (dropped out in training) for the others.
 #pragma once
 
 #include <cstring>
@@ -19,7 +19,8 @@ template <class T> class LayerInput {
     const Clock &clock = tape_.clock;
     const Size time = clock.time(reverse_, s, n);
     if (layer_ == 0) {
-      std::memcpy(dst, tape_.x + (time * tape_.rows + clock.user(n)) * width(), std::size_t(width()) * sizeof(T));
+      std::memcpy(dst, tape_.x + (time * tape_.rows + clock.user(n)) * width(),
+                  std::size_t(width()) * sizeof(T));
       return;
     }
     const Size H = tape_.pack->hidden;
@@ -41,7 +42,8 @@ template <class T> class LayerInput {
 // Walks the (step, sorted row) pairs of steps [s0, s1) and sorted rows [n0, n1) in the order of the clock.
 class RowWalk {
  public:
-  RowWalk(const Clock &clock, Size s0, Size s1, Size n0, Size n1) : clock_(clock), s(s0), n(n0), s1_(s1), n0_(n0), n1_(n1) {
+  RowWalk(const Clock &clock, Size s0, Size s1, Size n0, Size n1)
+      : clock_(clock), s(s0), n(n0), s1_(s1), n0_(n0), n1_(n1) {
     settle();
   }
   bool done() const { return s >= s1_; }

@@ -8,7 +8,8 @@
 
 namespace pyrnnfast {
 
-// PyTorch's parameters of one layer and direction, row-major; biases may be null together. Owned by the caller.
+// PyTorch's parameters of one layer and direction, row-major; biases may be null together. Owned by the
+// caller.
 template <class T> struct LayerWeights {
   const T *weight_ih;  // [G*H, C]
   const T *weight_hh;  // [G*H, H]
@@ -19,21 +20,22 @@ template <class T> struct LayerWeights {
 template <class T> struct LayerPack {
   Size inputs = 0;                 // C of this layer
   Buffer<T> input;                 // strips of 2, depth C, columns [projected][Hp]
-  Buffer<T> input_bias;            // [projected][Hp]; holds both biases where the recurrence goes on from the projection
-  Buffer<T> hidden_bias;           // [slots][Hp]; for the slots that have no projection
-  Buffer<T> hidden[kMaxPhases];    // strips, depth H, columns [group][slot of the phase][VL]
-  Buffer<T> input_back;            // strips of 2, depth projected * Hp, columns C
+  Buffer<T>
+      input_bias;  // [projected][Hp]; holds both biases where the recurrence goes on from the projection
+  Buffer<T> hidden_bias;  // [slots][Hp]; for the slots that have no projection
+  Buffer<T> hidden[kMaxPhases];  // strips, depth H, columns [group][slot of the phase][VL]
+  Buffer<T> input_back;  // strips of 2, depth projected * Hp, columns C
   Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns H
 };
 
 template <class T> struct Pack {
   // `weights` has layers * directions entries, the layer first. Throws std::bad_alloc.
-  Pack(const KernelTable<T> &kernels, const Cell &cell, Size inputs, Size hidden, Size layers, Size directions,
-       const std::vector<LayerWeights<T>> &weights);
+  Pack(const KernelTable<T> &kernels, const Cell &cell, Size inputs, Size hidden, Size layers,
+       Size directions, const std::vector<LayerWeights<T>> &weights, int threads);
 
   const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }
-  Size columns() const { return cell.slots * padded; }          // of a row of gates
-  Size row() const { return row_stride<T>(columns()); }         // distance of two rows of gates
+  Size columns() const { return cell.slots * padded; }  // of a row of gates
+  Size row() const { return row_stride<T>(columns()); }  // distance of two rows of gates
 
   const KernelTable<T> &kernels;
   const Cell &cell;
@@ -42,7 +44,9 @@ template <class T> struct Pack {
   std::vector<LayerPack<T>> packs;
 
  private:
-  LayerPack<T> pack_layer(Size layer_inputs, const LayerWeights<T> &w) const;
+  LayerPack<T> allocate(Size layer_inputs) const;
+  void add_matrices(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
+  void add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const;
 };
 
 }  // namespace pyrnnfast

@@ -39,14 +39,17 @@ void pause() {
 }
 
 long futex(std::atomic<int> *word, int operation, int value) {
-  return syscall(SYS_futex, reinterpret_cast<int *>(word), operation | FUTEX_PRIVATE_FLAG, value, nullptr, nullptr, 0);
+  return syscall(SYS_futex, reinterpret_cast<int *>(word), operation | FUTEX_PRIVATE_FLAG, value, nullptr,
+                 nullptr, 0);
 }
 
 // Subnormals count as zero while it lives.
 class FlushSubnormals {
  public:
 #if defined(__x86_64__)
-  FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }  // flush to zero, denormals are zero
+  FlushSubnormals() : saved_(_mm_getcsr()) {
+    _mm_setcsr(saved_ | 0x8040);
+  }  // flush to zero, denormals are zero
   ~FlushSubnormals() { _mm_setcsr(saved_); }
 
  private:
@@ -97,30 +100,34 @@ Barrier::Verdict Barrier::decide(bool may_stop) const {
   return slow_.load(std::memory_order_relaxed) >= kSlowWaits ? Verdict::solo : Verdict::go;
 }
 
-Barrier::Verdict Barrier::wait(int threads, bool may_stop) {
+Barrier::Verdict Barrier::wait(int threads, double &left, bool may_stop) {
   if (threads == 1) return may_stop && stop_requested() ? Verdict::stop : Verdict::go;
+  const double arrived = now();
   const int generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
     arrived_.store(0, std::memory_order_relaxed);
     verdict_ = decide(may_stop);
     generation_.store(generation + 1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(&generation_, FUTEX_WAKE, INT_MAX);
+    left = arrived;
     return verdict_;
   }
-  for (double end = 0;;) {
+  do {
     for (int i = 0; i < 64; ++i) {
-      if (generation_.load(std::memory_order_acquire) != generation) return verdict_;
+      if (generation_.load(std::memory_order_acquire) != generation) {
+        left = arrived;
+        return verdict_;
+      }
       pause();
     }
-    const double time = now();
-    if (end == 0) end = time + kSpin;
-    if (time >= end) break;
-  }
-  const double begin = now();
+  } while (now() < arrived + kSpin);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
-  while (generation_.load(std::memory_order_seq_cst) == generation) futex(&generation_, FUTEX_WAIT, generation);
+  while (generation_.load(std::memory_order_seq_cst) == generation)
+    futex(&generation_, FUTEX_WAIT, generation);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
-  if (now() - begin > kSlow) slow_.fetch_add(1, std::memory_order_relaxed);
+  const double worked = left > 0 ? arrived - left : 0;
+  left = now();
+  if (left - arrived > std::max(kSlow, worked)) slow_.fetch_add(1, std::memory_order_relaxed);
   return verdict_;
 }
 
@@ -152,7 +159,8 @@ void after_fork_in_child() { forked.store(true); }
 
 std::string openmp_runtime() {
   Dl_info info;
-  return dladdr(reinterpret_cast<void *>(&omp_get_num_threads), &info) != 0 && info.dli_fname ? info.dli_fname : "unknown";
+  return dladdr(reinterpret_cast<void *>(&omp_get_num_threads), &info) != 0 && info.dli_fname ? info.dli_fname
+                                                                                              : "unknown";
 }
 
 Poll::Poll(std::function<bool()> check) : check_(std::move(check)), next_(now() + kPollEvery) {}

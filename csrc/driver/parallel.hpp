@@ -9,15 +9,17 @@
 
 namespace pyrnnfast {
 
-// Where a team meets. Spins about 10 us, then sleeps. The last one to arrive decides for all, so that every thread leaves
-// with the same verdict.
+// Where a team meets. Spins about 10 us, then sleeps. The last one to arrive decides for all, so that every
+// thread leaves with the same verdict.
 class Barrier {
  public:
   enum class Verdict { go, solo, stop };
 
-  // `threads` meet. After two waits of over 1 ms (the machine is busy elsewhere) the verdict is `solo`: thread 0 goes on
-  // alone. If `may_stop` and a stop was requested, it is `stop`.
-  Verdict wait(int threads, bool may_stop = false);
+  // `threads` meet. `left` is when the calling thread last left a barrier (zero: never), and is set anew.
+  // After two waits of over 1 ms in which a thread waited for longer than it had worked (the machine is busy
+  // elsewhere) the verdict is `solo`: thread 0 goes on alone. If `may_stop` and a stop was requested, it is
+  // `stop`.
+  Verdict wait(int threads, double &left, bool may_stop = false);
   void request_stop() { stop_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const { return stop_.load(std::memory_order_relaxed); }
 
@@ -36,8 +38,9 @@ struct Member {
   int id, threads;
 };
 
-// Runs `work` once on each of up to `threads` threads, subnormals flushed to zero. The calling thread is number 0. Serial
-// when another caller owns the team, after a fork, or when the system grants fewer threads. `work` must not throw.
+// Runs `work` once on each of up to `threads` threads, subnormals flushed to zero. The calling thread is
+// number 0. Serial when another caller owns the team, after a fork, or when the system grants fewer threads.
+// `work` must not throw.
 void run_team(int threads, const std::function<void(Member)> &work);
 
 int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroup quota

@@ -7,9 +7,9 @@ namespace pyrnnfast {
 namespace {
 
 constexpr Size kChunkRows = 256;          // forward: the projection of a chunk stays in cache
-constexpr double kChunkWork = 4e9;        // at most so many operations in a chunk: a signal is seen within a second
-constexpr double kTinyCall = 4e5;         // operations below which waking a second thread costs more than it gains
-constexpr double kTinyStep = 2e5;         // the same for a barrier per step
+constexpr double kChunkWork = 4e9;  // at most so many operations in a chunk: a signal is seen within a second
+constexpr double kTinyCall = 4e5;  // operations below which waking a second thread costs more than it gains
+constexpr double kTinyStep = 2e5;  // the same for a barrier per step
 constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
 
 }  // namespace
@@ -17,23 +17,35 @@ constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
 template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int threads, bool backward) {
   const Size rows = clock.rows(), steps = clock.steps();
   const double recurrent = 2.0 * pack.cell.gates * pack.hidden * pack.hidden;
-  const double row_work = (recurrent + 2.0 * pack.cell.gates * pack.hidden * std::max(pack.inputs, pack.hidden)) * (backward ? 2 : 1);
+  const double row_work =
+      (recurrent + 2.0 * pack.cell.gates * pack.hidden * std::max(pack.inputs, pack.hidden)) *
+      (backward ? 2 : 1);
   Plan plan;
-  const Size chunk_rows = std::min<Size>(backward ? kSumBlock : kChunkRows, Size(kChunkWork / std::max(1.0, row_work)));
-  plan.chunk = std::clamp<Size>(rows > 0 ? chunk_rows / rows : 1, 1, std::max<Size>(steps, 1));
+  const Size chunk_rows =
+      std::min<Size>(backward ? kSumBlock : kChunkRows, Size(kChunkWork / std::max(1.0, row_work)));
+  const Size longest = std::clamp<Size>(rows > 0 ? chunk_rows / rows : 1, 1, std::max<Size>(steps, 1));
+  const Size chunks = std::max<Size>(1, (steps + longest - 1) / longest);
+  plan.chunk = std::max<Size>(1, (steps + chunks - 1) / chunks);  // 25 steps of at most 8: 7, 7, 7, 4
 
   const double total = row_work * double(clock.total()) * double(pack.layers * pack.directions);
   if (total < kTinyCall) threads = 1;
   const Size weights = pack.cell.gates * pack.hidden * pack.hidden * Size(sizeof(T));
   const Size share = std::max<Size>(1, rows / threads);
   // Several jobs at a time need enough stages to keep every thread busy.
-  const bool many_jobs = pack.directions >= threads || (pack.layers >= threads && steps / plan.chunk >= 4 * threads);
-  if (threads == 1) plan.split = Split::serial;
-  else if (share >= pack.kernels.max_rows) plan.split = Split::rows;
-  else if (many_jobs) plan.split = Split::jobs;
-  else if (share >= 4 && weights <= 2 * kCacheBytes) plan.split = Split::rows;
-  else if (recurrent * double(rows) >= kTinyStep) plan.split = Split::units;
-  else plan.split = rows >= threads ? Split::rows : Split::serial;
+  const bool many_jobs =
+      pack.directions >= threads || (pack.layers >= threads && steps / plan.chunk >= 4 * threads);
+  if (threads == 1)
+    plan.split = Split::serial;
+  else if (share >= pack.kernels.max_rows)
+    plan.split = Split::rows;
+  else if (many_jobs)
+    plan.split = Split::jobs;
+  else if (share >= 4 && weights <= 2 * kCacheBytes)
+    plan.split = Split::rows;
+  else if (recurrent * double(rows) >= kTinyStep)
+    plan.split = Split::units;
+  else
+    plan.split = rows >= threads ? Split::rows : Split::serial;
   plan.threads = plan.split == Split::serial && !backward ? 1 : threads;
   const Size owned = plan.split == Split::units ? weights / threads : weights;
   plan.weights_outer = owned > kCacheBytes && rows > pack.kernels.max_rows;

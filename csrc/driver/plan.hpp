@@ -24,8 +24,9 @@ constexpr Size kSumBlock = 512;  // (t, n) pairs of one partial sum of a weight'
 
 template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int threads, bool backward);
 
-// The chunks of a stack in the order in which they may run. Stage by stage; the jobs of a stage are independent.
-// One direction: a wavefront, layer l does chunk w - l in stage w. Two directions: layer after layer, both at once.
+// The chunks of a stack in the order in which they may run. Stage by stage; the jobs of a stage are
+// independent. One direction: a wavefront, layer l does chunk w - l in stage w. Two directions: layer after
+// layer, both at once.
 struct Job {
   Size layer, direction, begin, end;  // steps [begin, end)
 };
@@ -33,7 +34,8 @@ struct Job {
 class Schedule {
  public:
   Schedule(Size layers, Size directions, Size steps, Size chunk)
-      : layers_(layers), directions_(directions), steps_(steps), chunk_(chunk), chunks_((steps + chunk - 1) / chunk) {}
+      : layers_(layers), directions_(directions), steps_(steps), chunk_(chunk),
+        chunks_((steps + chunk - 1) / chunk) {}
   Size stages() const;
   Size jobs(Size stage) const;            // number of jobs in a stage
   Job job(Size stage, Size index) const;

@@ -1,6 +1,7 @@
 // The arguments of one forward and one backward call. The bindings have checked every shape.
 //
-// T steps, N rows, C inputs, H hidden units, L layers, D directions. All arrays are C-contiguous and belong to the caller.
+// T steps, N rows, C inputs, H hidden units, L layers, D directions. All arrays are C-contiguous and belong
+// to the caller.
 #pragma once
 
 #include <functional>
@@ -41,7 +42,8 @@ template <class T> struct BackwardArgs {
   std::function<bool()> interrupted;
 };
 
-// Null in inference. Throws Interrupted when `interrupted` said so, std::bad_alloc before anything is written.
+// Null in inference. Throws Interrupted when `interrupted` said so, std::bad_alloc before anything is
+// written.
 struct Interrupted {};
 template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args);
 template <class T> void backward(const BackwardArgs<T> &args);

@@ -1,4 +1,5 @@
-// States between the user's arrays [N][H] (any order of rows) and the driver's [N][stride] (sorted, padded with zeros).
+// States between the user's arrays [N][H] (any order of rows) and the driver's [N][stride] (sorted, padded
+// with zeros).
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// What forward keeps. In training it is the tape, whole; in inference the same fields hold a chunk or the last state.
+// What forward keeps. In training it is the tape, whole; in inference the same fields hold a chunk or the
+// last state.
 #pragma once
 
 #include <memory>
@@ -21,10 +22,16 @@ template <class T> struct History {
   T *h_at(const Clock &clock, Size s, Size ld) {
     return h.data() + (whole_h ? clock.offset(s) : (s & 1) * clock.rows()) * ld;
   }
-  const T *h_before(const Clock &clock, Size s, Size ld) { return s == 0 ? h0.data() : h_at(clock, s - 1, ld); }
+  const T *h_before(const Clock &clock, Size s, Size ld) {
+    return s == 0 ? h0.data() : h_at(clock, s - 1, ld);
+  }
   T *c_at(const Clock &clock, Size s, Size ld) { return c.data() + (training ? clock.offset(s) * ld : 0); }
-  const T *c_before(const Clock &clock, Size s, Size ld) { return s == 0 ? c0.data() : c_at(clock, s - 1, ld); }
-  T *reset_at(const Clock &clock, Size s, Size ld) { return reset.data() + (training ? clock.offset(s) * ld : 0); }
+  const T *c_before(const Clock &clock, Size s, Size ld) {
+    return s == 0 ? c0.data() : c_at(clock, s - 1, ld);
+  }
+  T *reset_at(const Clock &clock, Size s, Size ld) {
+    return reset.data() + (training ? clock.offset(s) * ld : 0);
+  }
 };
 
 // Dropout between layers: kept values are multiplied by 1 / (1 - p).
@@ -53,7 +60,9 @@ template <class T> struct Tape {
   std::vector<History<T>> histories;  // [layers * directions]
 
   History<T> &at(Size layer, Size direction) { return histories[layer * pack->directions + direction]; }
-  const History<T> &at(Size layer, Size direction) const { return histories[layer * pack->directions + direction]; }
+  const History<T> &at(Size layer, Size direction) const {
+    return histories[layer * pack->directions + direction];
+  }
 };
 
 }  // namespace pyrnnfast

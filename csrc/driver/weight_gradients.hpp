@@ -1,5 +1,6 @@
-// Gradients of weights and biases from a chunk's gate gradients: dW += d(gates)^T source, in partial sums over blocks of
-// kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows of W, never this sum.
+// Gradients of weights and biases from a chunk's gate gradients: dW += d(gates)^T source, in partial sums
+// over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows of W, never
+// this sum.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,8 @@ template <class T> class WeightGradientSum {
       // one thread's share may become the whole when thread 0 goes on alone
       const Size rows = i == 0 ? gate_rows : most;
       scratch_.push_back({Buffer<T>(rows * kLdGates), Buffer<T>(kSumBlock * ld_source_),
-                          Buffer<T>((widest + lanes2 - 1) / lanes2 * lanes2 * kSumBlock), Buffer<int64_t>(rows)});
+                          Buffer<T>((widest + lanes2 - 1) / lanes2 * lanes2 * kSumBlock),
+                          Buffer<int64_t>(rows)});
     }
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.columns(), true);
   }
@@ -65,8 +67,8 @@ template <class T> class WeightGradientSum {
     Buffer<int64_t> rows;
   };
 
-  void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count, const WeightGradients<T> &out,
-                 Member member) {
+  void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
+                 const WeightGradients<T> &out, Member member) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
     const Size H = pack_.hidden, all = cell.slots * H;
@@ -78,15 +80,17 @@ template <class T> class WeightGradientSum {
       r = stop;
     }
     const LayerInput<T> input(tape_, job.layer, job.direction == 1);
-    pack_source(start, count, input.width(), scratch, [&](Size s, Size n, T *dst) { input.gather(s, n, dst); });
+    pack_source(start, count, input.width(), scratch,
+                [&](Size s, Size n, T *dst) { input.gather(s, n, dst); });
     multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, begin, end, scratch);
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < cell.phases; ++p) {
       const ForwardPhase &phase = cell.forward[p];
       pack_source(start, count, H, scratch, [&](Size s, Size n, T *dst) {
-        const T *from = phase.source == Source::reset ? history.reset.data() + (clock_.offset(s) + n) * tape_.ld
-                        : s == 0                      ? history.h0.data() + n * tape_.ld
-                                                      : history.h.data() + (clock_.offset(s - 1) + n) * tape_.ld;
+        const T *from = phase.source == Source::reset
+                            ? history.reset.data() + (clock_.offset(s) + n) * tape_.ld
+                        : s == 0 ? history.h0.data() + n * tape_.ld
+                                 : history.h.data() + (clock_.offset(s - 1) + n) * tape_.ld;
         std::copy_n(from, H, dst);
       });
       multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, begin, end, scratch);
@@ -100,10 +104,12 @@ template <class T> class WeightGradientSum {
   template <class Row>
   void pack_source(RowWalk walk, Size count, Size width, Scratch &scratch, const Row &row) const {
     for (Size i = 0; i < count; ++i, walk.next()) row(walk.s, walk.n, scratch.source.data() + i * ld_source_);
-    pack_.kernels.pack({scratch.source.data(), ld_source_, 1, count, width, scratch.strips.data(), count, 2, 0, 0});
+    pack_.kernels.pack(
+        {scratch.source.data(), ld_source_, 1, count, width, scratch.strips.data(), count, 2, 0, 0});
   }
 
-  // dW[gate of slot][:] += gates^T source for the slots [first, last), as far as they lie in rows [begin, end).
+  // dW[gate of slot][:] += gates^T source for the slots [first, last), as far as they lie in rows [begin,
+  // end).
   void multiply(Size first, Size last, const int *gate, Size width, Size count, T *dW, Size begin, Size end,
                 Scratch &scratch) const {
     const Size H = pack_.hidden, lanes2 = 2 * pack_.kernels.lanes;

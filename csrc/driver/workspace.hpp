@@ -1,5 +1,8 @@
-// Aligned memory that lives as long as a call, a pack or a tape. Allocated before the parallel region, never inside it.
+// Aligned memory that lives as long as a call, a pack or a tape. Allocated before the parallel region, never
+// inside it.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -12,16 +15,21 @@
 namespace pyrnnfast {
 
 constexpr Size kAlignment = 64;
+constexpr Size kHugePage = Size(2) << 20;
 
 template <class T> class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(Size count, bool zero = false) {
-    if (count < 0 || count > (std::numeric_limits<Size>::max() - kAlignment) / Size(sizeof(T))) throw std::bad_alloc();
-    const Size bytes = (count * Size(sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
+    if (count < 0 || count > (std::numeric_limits<Size>::max() - kHugePage) / Size(sizeof(T)))
+      throw std::bad_alloc();
+    const bool large = count >= kHugePage / Size(sizeof(T));
+    const Size unit = large ? kHugePage : kAlignment;
+    const Size bytes = (count * Size(sizeof(T)) + unit - 1) / unit * unit;
     if (bytes == 0) return;
-    data_ = static_cast<T *>(std::aligned_alloc(kAlignment, static_cast<std::size_t>(bytes)));
+    data_ = static_cast<T *>(std::aligned_alloc(std::size_t(unit), std::size_t(bytes)));
     if (data_ == nullptr) throw std::bad_alloc();
+    if (large) madvise(data_, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
     if (zero) std::memset(data_, 0, static_cast<std::size_t>(bytes));
   }
   Buffer(Buffer &&other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
@@ -38,8 +46,8 @@ template <class T> class Buffer {
   T *data_ = nullptr;
 };
 
-// A row stride of at least `width` elements (a multiple of the alignment) that is not a multiple of a page: rows of a
-// tile would else compete for the same set of the first-level cache.
+// A row stride of at least `width` elements (a multiple of the alignment) that is not a multiple of a page:
+// rows of a tile would else compete for the same set of the first-level cache.
 template <class T> Size row_stride(Size width) {
   const Size unit = kAlignment / Size(sizeof(T));
   const Size stride = (width + unit - 1) / unit * unit;

@@ -1,5 +1,5 @@
-// What surrounds the recurrence in a training step: softmax with cross-entropy, and Adam. Elementwise or per row, so that
-// any split over threads gives the same bits.
+// What surrounds the recurrence in a training step: softmax with cross-entropy, and Adam. Elementwise or per
+// row, so that any split over threads gives the same bits.
 #pragma once
 
 #include "math.hpp"
@@ -59,8 +59,10 @@ void adam(const AdamArgs<real> &a) {
   for (Size i = 0; i < a.count; i += kLanes) {
     const Size left = a.count - i;
     vec p = load_part(a.parameter + i, left), g = load_part(a.gradient + i, left);
-    if (a.decoupled) p = p * splat(a.shrink);
-    else g = fma(splat(a.weight_decay), p, g);
+    if (a.decoupled)
+      p = p * splat(a.shrink);
+    else
+      g = fma(splat(a.weight_decay), p, g);
     vec m = load_part(a.mean + i, left), v = load_part(a.square + i, left);
     m = fma(grow_m, g - m, m);
     v = fma(grow_v, g * g, keep_v * v);

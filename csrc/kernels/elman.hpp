@@ -22,7 +22,9 @@ template <bool relu> struct ElmanForward {
 
 template <bool relu> struct ElmanBackward {
   static constexpr int vectors = 1, strip = 2;
-  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) { start_hidden(s, row, group, acc); }
+  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
+    start_hidden(s, row, group, acc);
+  }
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec dh = load(acc), h = get_slot(s.gates, s.ld_gates, s.padded, row, 0, group);
     // relu: h > 0; tanh: 1 - h^2

@@ -7,14 +7,16 @@ namespace pyrnnfast {
 namespace {
 
 constexpr Size kBlockDepth = 512;         // K of a block: a strip of two vectors is 32 KiB at AVX2's width
-constexpr Size kBlockElements = 1 << 16;  // of A: 256 KiB, which stay in the second-level cache while all strips pass by
+constexpr Size kBlockElements =
+    1 << 16;  // of A: 256 KiB, which stay in the second-level cache while all strips pass by
 
 void pack_strips(const PackArgs<real> &p) {
   const Size strip_lanes = p.width * kLanes;
   const Size padded = (p.cols + kLanes - 1) / kLanes * kLanes;
   for (Size j0 = 0; j0 < padded; j0 += kLanes) {
     const Size col = p.col0 + j0;
-    real *dst = p.dst + col / strip_lanes * strip_lanes * p.strip_depth + p.k0 * strip_lanes + col % strip_lanes;
+    real *dst =
+        p.dst + col / strip_lanes * strip_lanes * p.strip_depth + p.k0 * strip_lanes + col % strip_lanes;
     const Size lanes = p.cols - j0 < kLanes ? p.cols - j0 : kLanes;
     const real *src = p.src + j0 * p.col_stride;
     for (Size k = 0; k < p.depth; ++k, dst += strip_lanes, src += p.row_stride) {
@@ -26,28 +28,36 @@ void pack_strips(const PackArgs<real> &p) {
 
 // One tile of C: rows [row, row + rows), the columns of one strip, depth [k0, k1).
 inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, Size k0, Size k1) {
-  alignas(kBytes) real acc[2 * kLanes * kMaxRows<2>] = {};
   constexpr Size width = 2 * kLanes;
+  alignas(kBytes) real acc[width * kMaxRows<2>], zero[width];
+  store(zero, splat(0));
+  store(zero + kLanes, splat(0));
   const Size col = strip * width, left = g.cols - col;
-  const auto output = [&](Size r) { return g.c + (g.c_rows == nullptr ? row + r : g.c_rows[row + r]) * g.ldc + col; };
+  const auto output = [&](Size r) {
+    return g.c + (g.c_rows == nullptr ? row + r : g.c_rows[row + r]) * g.ldc + col;
+  };
   const auto multiply = [&](const Ends &ends) {
-    product<2>(rows, g.a + row * g.lda + k0, g.lda, k1 - k0, g.b + (strip * g.depth + k0) * width, g.depth * width, 1, ends);
+    product<2>(rows, g.a + row * g.lda + k0, g.lda, k1 - k0, g.b + (strip * g.depth + k0) * width,
+               g.depth * width, 1, ends);
   };
   const bool from_output = g.start == Start::output || k0 > 0;
   bool in_place = left >= width;
   for (Size r = 1; r < rows && g.c_rows != nullptr; ++r) in_place &= g.c_rows[row + r] == g.c_rows[row] + r;
   if (!g.add && in_place) {
     if (from_output) return multiply({output(0), g.ldc, output(0), g.ldc});
-    return multiply({g.start == Start::bias ? g.bias + col : acc, 0, output(0), g.ldc});
+    return multiply({g.start == Start::bias ? g.bias + col : zero, 0, output(0), g.ldc});
   }
-  for (Size r = 0; r < rows; ++r) {  // the rows of C lie apart, or its last columns are fewer than a strip
+  // The rows of C lie apart, or its last columns are fewer than a strip, or it is added to: by way of `acc`.
+  const bool from_zero = g.add || (!from_output && g.start == Start::zero);
+  for (Size r = 0; r < rows; ++r) {
     __builtin_prefetch(output(r), 1);
-    if (g.add || (!from_output && g.start == Start::zero)) continue;
-    for (Size v = 0; v < 2; ++v)
+    __builtin_prefetch(output(r) + (left < width ? left : width) - 1, 1);
+    for (Size v = 0; v < 2 && !from_zero; ++v)
       store(acc + r * width + v * kLanes, from_output ? load_part(output(r) + v * kLanes, left - v * kLanes)
-                                          : v * kLanes < left ? load(g.bias + col + v * kLanes) : splat(0));
+                                          : v * kLanes < left ? load(g.bias + col + v * kLanes)
+                                                              : splat(0));
   }
-  multiply({acc, width, acc, width});
+  multiply({from_zero ? zero : acc, from_zero ? 0 : width, acc, width});
   for (Size r = 0; r < rows; ++r)
     for (Size v = 0; v < 2; ++v) {
       real *c = output(r) + v * kLanes;
@@ -59,7 +69,8 @@ inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, 
 void gemm(const GemmArgs<real> &g) {
   // A sum that is added to C runs over its whole depth in registers; else blocks of K go on from C.
   const Size block_depth = g.add ? (g.depth > 0 ? g.depth : 1) : kBlockDepth;
-  const Size most = kBlockElements / (g.depth < kBlockDepth ? g.depth + 1 : kBlockDepth) / kMaxRows<2> * kMaxRows<2>;
+  const Size most =
+      kBlockElements / (g.depth < kBlockDepth ? g.depth + 1 : kBlockDepth) / kMaxRows<2> * kMaxRows<2>;
   const Size block_rows = most > 2 * kMaxRows<2> ? most : 2 * kMaxRows<2>;
   for (Size row0 = 0; row0 < g.rows; row0 += block_rows) {
     const RowTiles tiles(g.rows - row0 < block_rows ? g.rows - row0 : block_rows, kMaxRows<2>);

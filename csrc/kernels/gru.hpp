@@ -10,8 +10,8 @@ namespace {
 // h = (1 - z) n + z h'
 inline vec blend(vec z, vec n, vec h_prev) { return fma(z, h_prev - n, n); }
 
-// Reset after (PyTorch, cuDNN): n = tanh(W_n x + b_n + r (U_n h' + c_n)). One phase; slots n, r, z and the hidden part
-// U_n h' + c_n, so that the input projection is slots 0..2 and the recurrent product slots 1..3.
+// Reset after (PyTorch, cuDNN): n = tanh(W_n x + b_n + r (U_n h' + c_n)). One phase; slots n, r, z and the
+// hidden part U_n h' + c_n, so that the input projection is slots 0..2 and the recurrent product slots 1..3.
 struct GruForward {
   static constexpr int vectors = 3, strip = 3;
   static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
@@ -32,7 +32,9 @@ struct GruForward {
 
 struct GruBackward {
   static constexpr int vectors = 1, strip = 2;
-  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) { start_hidden(s, row, group, acc); }
+  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
+    start_hidden(s, row, group, acc);
+  }
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const auto slot = [&](int k) { return get_slot(s.gates, s.ld_gates, s.padded, row, k, group); };
     const vec one = splat(1), dh = load(acc), n = slot(0), r = slot(1), z = slot(2), hidden = slot(3);
@@ -46,8 +48,8 @@ struct GruBackward {
   }
 };
 
-// Reset before (Cho et al. 2014): n = tanh(W_n x + b_n + U_n (r h') + c_n). Slots r, z, n. Two phases, for U_n needs the
-// whole of r h'.
+// Reset before (Cho et al. 2014): n = tanh(W_n x + b_n + U_n (r h') + c_n). Slots r, z, n. Two phases, for
+// U_n needs the whole of r h'.
 struct GruBeforeGates {
   static constexpr int vectors = 2, strip = 2;
   static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
@@ -73,10 +75,13 @@ struct GruBeforeCandidate {
   }
 };
 
-// First d(h) with the r and z of the step after it, which gives dz and dn; then d(r h') = dn U_n, which gives dr.
+// First d(h) with the r and z of the step after it, which gives dz and dn; then d(r h') = dn U_n, which gives
+// dr.
 struct GruBeforeBackward {
   static constexpr int vectors = 1, strip = 2;
-  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) { start_hidden(s, row, group, acc); }
+  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
+    start_hidden(s, row, group, acc);
+  }
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const auto slot = [&](int k) { return get_slot(s.gates, s.ld_gates, s.padded, row, k, group); };
     const vec one = splat(1), dh = load(acc), z = slot(1), n = slot(2);

@@ -7,7 +7,6 @@
 #include "gru.hpp"
 #include "lstm.hpp"
 
-
 namespace pyrnnfast {
 namespace {
 

@@ -31,7 +31,9 @@ struct LstmForward {
 
 struct LstmBackward {
   static constexpr int vectors = 1, strip = 2;
-  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) { start_hidden(s, row, group, acc); }
+  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
+    start_hidden(s, row, group, acc);
+  }
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const auto slot = [&](int k) { return get_slot(s.gates, s.ld_gates, s.padded, row, k, group); };
     const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;

@@ -1,6 +1,7 @@
-// sigmoid and tanh as vector polynomials: Cody-Waite reduction x = n ln2 + r, then expm1(r) by its Taylor series on
-// |r| <= ln2 / 2 (the first term left out is below a quarter ULP). At most 4 ULP over the whole range; NaN stays NaN;
-// results that would be subnormal are zero, for the kernels run with subnormals flushed.
+// sigmoid and tanh as vector polynomials: Cody-Waite reduction x = n ln2 + r, then expm1(r) by its Taylor
+// series on |r| <= ln2 / 2 (the first term left out is below a quarter ULP). At most 4 ULP over the whole
+// range; NaN stays NaN; results that would be subnormal are zero, for the kernels run with subnormals
+// flushed.
 #pragma once
 
 #include "vec.hpp"
@@ -23,10 +24,20 @@ template <> struct ExpConstants<false> {
 };
 using Exp = ExpConstants<kSingle>;
 
-constexpr real kInverseFactorial[] = {
-    real(1),           real(1),            real(1) / 2,         real(1) / 6,          real(1) / 24,
-    real(1) / 120,     real(1) / 720,      real(1) / 5040,      real(1) / 40320,      real(1) / 362880,
-    real(1) / 3628800, real(1) / 39916800, real(1) / 479001600, real(1) / 6227020800};
+constexpr real kInverseFactorial[] = {real(1),
+                                      real(1),
+                                      real(1) / 2,
+                                      real(1) / 6,
+                                      real(1) / 24,
+                                      real(1) / 120,
+                                      real(1) / 720,
+                                      real(1) / 5040,
+                                      real(1) / 40320,
+                                      real(1) / 362880,
+                                      real(1) / 3628800,
+                                      real(1) / 39916800,
+                                      real(1) / 479001600,
+                                      real(1) / 6227020800};
 
 struct ExpParts {
   vec power;  // 2^n
@@ -41,7 +52,8 @@ inline ExpParts exp_parts(vec x) {
   vec p = splat(kInverseFactorial[Exp::terms]);
   PYRNNFAST_UNROLL
   for (int i = Exp::terms - 1; i >= 2; --i) p = fma(p, r, splat(kInverseFactorial[i]));
-  const ivec exponent = reinterpret_cast<ivec>(shifted) - reinterpret_cast<ivec>(splat(Exp::magic)) + Exp::bias;
+  const ivec exponent =
+      reinterpret_cast<ivec>(shifted) - reinterpret_cast<ivec>(splat(Exp::magic)) + Exp::bias;
   return {reinterpret_cast<vec>(exponent << Exp::mantissa), fma(p, r * r, r)};
 }
 

@@ -1,5 +1,5 @@
-// The loop of one phase of one step: for each block, start the accumulators, multiply, and let the cell's pointwise
-// function finish while they are in the first-level cache.
+// The loop of one phase of one step: for each block, start the accumulators, multiply, and let the cell's
+// pointwise function finish while they are in the first-level cache.
 //
 // A Phase has: `vectors` (columns of a group, in vectors), `strip` (vectors of a strip),
 // start(args, row, group, acc) and finish(args, row, group, acc).
@@ -10,12 +10,14 @@
 namespace pyrnnfast {
 namespace {
 
-// A block is computed at once: rows times groups of hidden units. Either a single tile of rows, whose sources stay in the
-// first-level cache while the weights stream by; or, where the weights come from further away than the second-level
-// cache (`weights_outer`), up to kOuterRows rows for kOuterStrips strips, in pieces of K that stay close.
+// A block is computed at once: rows times groups of hidden units. Either a single tile of rows, whose sources
+// stay in the first-level cache while the weights stream by; or, where the weights come from further away
+// than the second-level cache (`weights_outer`), up to kOuterRows rows for kOuterStrips strips, in pieces of
+// K that stay close.
 constexpr Size kOuterRows = 64, kOuterStrips = 4, kOuterDepth = 512;
 
-// Groups of a block of at least `strips` strips: whole strips, in multiples of what the widest tile takes at once.
+// Groups of a block of at least `strips` strips: whole strips, in multiples of what the widest tile takes at
+// once.
 template <class Phase> inline Size block_groups(Size strips) {
   Size groups = 1;
   while (groups * Phase::vectors % (Phase::strip * strips) != 0) ++groups;
@@ -41,7 +43,8 @@ inline void run_block(const Args &s, Size row, Size rows, Size group, Size group
         real *c = acc + r * ldc + strip * width;
         product<Phase::strip>(tiles.begin(i + 1) - r, s.a + (row + r) * s.lda + k, s.lda,
                               s.depth - k < block_depth ? s.depth - k : block_depth,
-                              weights + (strip * s.depth + k) * width, s.depth * width, at_once, {c, ldc, c, ldc});
+                              weights + (strip * s.depth + k) * width, s.depth * width, at_once,
+                              {c, ldc, c, ldc});
       }
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
@@ -57,7 +60,8 @@ template <class Phase, class Args> void run_phase(const Args &s) {
   for (Size i = 0; i < blocks.count; ++i)
     for (Size group = s.group_begin; group < s.group_end; group += block) {
       const Size left = s.group_end - group;
-      run_block<Phase>(s, blocks.begin(i), blocks.begin(i + 1) - blocks.begin(i), group, left < block ? left : block, depth);
+      run_block<Phase>(s, blocks.begin(i), blocks.begin(i + 1) - blocks.begin(i), group,
+                       left < block ? left : block, depth);
     }
 }
 
@@ -68,7 +72,8 @@ inline void start_slots(const ForwardStep<real> &s, Size row, Size group, real *
   PYRNNFAST_UNROLL
   for (int slot = first; slot < last; ++slot) {
     const Size at = slot * s.padded + group * kLanes;
-    store(acc + (slot - first) * kLanes, load(slot < projected ? s.gates + row * s.ld_gates + at : s.bias + at));
+    store(acc + (slot - first) * kLanes,
+          load(slot < projected ? s.gates + row * s.ld_gates + at : s.bias + at));
   }
 }
 
@@ -86,7 +91,8 @@ inline vec get_slot(const real *gates, Size ld, Size padded, Size row, int slot,
 inline void put_slot(const ForwardStep<real> &s, Size row, int slot, Size group, vec v) {
   store(s.gates + row * s.ld_gates + slot * s.padded + group * kLanes, v);
 }
-// Padding lanes of gate gradients are zero, so that an infinity elsewhere in the row cannot become NaN through them.
+// Padding lanes of gate gradients are zero, so that an infinity elsewhere in the row cannot become NaN
+// through them.
 inline void put_gradient(const BackwardStep<real> &s, Size row, int slot, Size group, vec v) {
   store(s.dgates + row * s.ld_gates + slot * s.padded + group * kLanes,
         keep_lanes(v, s.hidden - group * kLanes));

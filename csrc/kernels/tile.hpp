@@ -1,9 +1,9 @@
 // The register tile: R rows times S strips of V vectors, accumulators in registers, one FMA chain per output.
 //
-// Peak needs latency x throughput = 4 x 2 = 8 independent chains, so tiles of few rows take several strips at once
-// (never a split of K: the order of a chain is part of the results' contract). Most rows per tile (the build's
-// PYRNNFAST_ROWS_2 and _3) is what leaves V + 1 registers for weights and the broadcast: 14 x 2 + 3 = 31 of 32,
-// 6 x 2 + 3 = 15 of 16.
+// Peak needs latency x throughput = 4 x 2 = 8 independent chains, so tiles of few rows take several strips at
+// once (never a split of K: the order of a chain is part of the results' contract). Most rows per tile (the
+// build's PYRNNFAST_ROWS_2 and _3) is what leaves V + 1 registers for weights and the broadcast: 14 x 2 + 3 =
+// 31 of 32, 6 x 2 + 3 = 15 of 16.
 #pragma once
 
 #include "vec.hpp"
@@ -28,7 +28,8 @@ struct Ends {
 // c[r][s * V + v] = start[r][s * V + v] + sum_k a[r][k] w[s][k][v]
 // Never inlined: in some callers GCC would leave the accumulators in memory, at a twentieth of the speed.
 template <int V, int R, int S>
-__attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth, const real *w, Size strip, Ends e) {
+__attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth, const real *w, Size strip,
+                                             Ends e) {
   vec acc[R][S * V];
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
@@ -71,7 +72,8 @@ inline void tiles(const real *a, Size lda, Size depth, const real *w, Size strip
 
 // The product of rows a[rows][depth] (at most kMaxRows<V>) with strips that are `strip` elements apart.
 template <int V, int R = kMaxRows<V>>
-void product(Size rows, const real *a, Size lda, Size depth, const real *w, Size strip, Size strips, const Ends &e) {
+void product(Size rows, const real *a, Size lda, Size depth, const real *w, Size strip, Size strips,
+             const Ends &e) {
   if (rows == R) return tiles<V, R, kWide<V, R>>(a, lda, depth, w, strip, strips, e);
   if constexpr (R > 1) product<V, R - 1>(rows, a, lda, depth, w, strip, strips, e);
 }

@@ -17,8 +17,12 @@ constexpr int kBytes = PYRNNFAST_VECTOR_BYTES;
 constexpr int kLanes = kBytes / static_cast<int>(sizeof(real));
 constexpr bool kSingle = sizeof(real) == 4;
 
-template <bool single> struct IntegerOf { using type = int32_t; };
-template <> struct IntegerOf<false> { using type = int64_t; };
+template <bool single> struct IntegerOf {
+  using type = int32_t;
+};
+template <> struct IntegerOf<false> {
+  using type = int64_t;
+};
 using integer = IntegerOf<kSingle>::type;
 
 typedef real vec __attribute__((vector_size(kBytes)));
@@ -32,13 +36,17 @@ inline vec load_any(const real *p) { return *reinterpret_cast<const vec_unaligne
 inline void store_any(real *p, vec v) { *reinterpret_cast<vec_unaligned *>(p) = v; }
 inline vec splat(real x) { return x - vec{}; }
 inline real lane_fma(real a, real b, real c) {
-  if constexpr (kSingle) return __builtin_fmaf(a, b, c);
-  else return __builtin_fma(a, b, c);
+  if constexpr (kSingle)
+    return __builtin_fmaf(a, b, c);
+  else
+    return __builtin_fma(a, b, c);
 }
 
 inline real square_root(real x) {
-  if constexpr (kSingle) return __builtin_sqrtf(x);
-  else return __builtin_sqrt(x);
+  if constexpr (kSingle)
+    return __builtin_sqrtf(x);
+  else
+    return __builtin_sqrt(x);
 }
 
 // a * b + c: fused where the target has it, a multiplication and an addition where it does not.
