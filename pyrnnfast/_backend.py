@@ -9,14 +9,11 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from pyrnnfast._types import Array, Integers
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 BACKENDS = {"core": "pyrnnfast._core", "reference": "pyrnnfast.reference"}
 
@@ -116,6 +113,48 @@ class Backend(Protocol):
     ) -> tuple[Array | None, Array, Array | None, list[Array]]:
         """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights."""
 
+    def generate(
+        self,
+        pack: PackHandle,
+        embedding: Array,
+        decoder_weight: Array,
+        decoder_bias: Array | None,
+        h0: Array,
+        c0: Array | None,
+        first: Integers,
+        length: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        stop: int,
+        banned: Array,
+        redraw: int,
+        seed: int,
+        num_threads: int,
+    ) -> tuple[Integers, Integers, Array, Array | None]:
+        """Draw N sequences -> tokens [N, length], lengths [N], hT and cT; see `reference.sampling`."""
+
+    def softmax_cross_entropy(
+        self, logits: Array, targets: Integers, weights: Array | None, ignore_index: int
+    ) -> tuple[float, Array]:
+        """logits [M, V], targets [M], weights [M] -> weighted mean, gradient; see `reference.losses`."""
+
+    def adam(
+        self,
+        parameter: Array,
+        gradient: Array,
+        exp_avg: Array,
+        exp_avg_sq: Array,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        decoupled: bool,
+        step: int,
+    ) -> None:
+        """Change a parameter [M] and its averages in place; see `reference.optim`."""
+
     def available_isas(self) -> list[str]:
         """Names of the instruction sets that run here, best first."""
 
@@ -150,8 +189,3 @@ def current() -> Backend:
             f"{BACKENDS[name]} is not built: install the package (pip install .), "
             "or set PYRNNFAST_BACKEND=reference for plain NumPy"
         ) from error
-
-
-def twin(reference: FunctionT) -> FunctionT:
-    """Return the current backend's function of the same name and signature; without one, `reference`."""
-    return cast(FunctionT, getattr(current(), reference.__name__, reference))

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pyrnnfast import validation
-from pyrnnfast._backend import twin
-from pyrnnfast._types import Array
+from pyrnnfast import _backend, validation
+from pyrnnfast._types import AnyIntegers, Array
 from pyrnnfast.reference import losses as numerics
 
 
 def softmax_cross_entropy(
     logits: Array,
-    targets: npt.NDArray[np.integer[Any]],
+    targets: AnyIntegers,
     *,
     weights: Array | None = None,
     ignore_index: int = -100,
@@ -41,7 +39,7 @@ def softmax_cross_entropy(
     labels = validation.indices("targets", targets, classes, ignored)
     validation.fits("targets", labels, scores.shape[:-1])
     per_token = _weights(weights, scores.dtype, scores.shape[:-1])
-    loss, gradient = twin(numerics.softmax_cross_entropy)(
+    loss, gradient = _backend.current().softmax_cross_entropy(
         scores.reshape(labels.size, classes), labels.reshape(-1), per_token, ignored
     )
     return loss, gradient.reshape(scores.shape)
@@ -70,7 +68,7 @@ def sigmoid_cross_entropy(
     labels = validation.shaped("targets", targets, scores.dtype, scores.shape)
     validation.all_between("targets", labels, 0, 1)
     per_label = _weights(weights, scores.dtype, scores.shape)
-    loss, gradient = twin(numerics.sigmoid_cross_entropy)(scores.reshape(-1), labels.reshape(-1), per_label)
+    loss, gradient = numerics.sigmoid_cross_entropy(scores.reshape(-1), labels.reshape(-1), per_label)
     return loss, gradient.reshape(scores.shape)
 
 

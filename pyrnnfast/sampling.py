@@ -9,9 +9,8 @@ and what a row draws depends on its number, not on how many rows there are.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -161,7 +160,7 @@ def generate(
     length = validation.integer("length", length, 0, 2**32 - 1)
     validation.addressable("the tokens", (inputs.size, length), 8)
     zeros = functools.partial(np.zeros, shape, packed.dtype)
-    tokens, lengths, h, c = _native()(
+    tokens, lengths, h, c = _backend.current().generate(
         packed,
         embedding,
         weight,
@@ -180,13 +179,6 @@ def generate(
         validation.num_threads(num_threads),
     )
     return Generated(tokens, lengths, h if c is None else (h, c))
-
-
-def _native() -> Callable[..., tuple[Integers, Integers, Array, Array | None]]:
-    """Return the backend's loop; for a backend without one, the reference's around its `forward`."""
-    backend = _backend.current()
-    found: Any = getattr(backend, "generate", None)
-    return found if found is not None else functools.partial(numerics.run, backend.forward)
 
 
 def _options(options: SamplingOptions | None) -> SamplingOptions:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pyrnnfast import validation
-from pyrnnfast._types import Array, Seed
+from pyrnnfast._types import Array, Booleans, Seed
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.tape import TapeSlot
-
-Kept = npt.NDArray[np.bool_]
 
 
 class Dropout(Module):
@@ -29,7 +26,7 @@ class Dropout(Module):
         super().__init__()
         self.p = validation.probability("p", p)
         self.rng = validation.generator(rng)
-        self._tapes: TapeSlot[tuple[np.dtype[Any], tuple[int, ...], Kept | None]] = TapeSlot()
+        self._tapes: TapeSlot[tuple[np.dtype[Any], tuple[int, ...], Booleans | None]] = TapeSlot()
 
     def __call__(self, x: Array) -> Array:
         """Drop numbers of x, float32 or float64 of any shape.
@@ -58,7 +55,7 @@ class Dropout(Module):
         dtype, shape, kept = self._tapes.take("Dropout")
         return self._masked(validation.shaped("dy", dy, dtype, shape), kept)
 
-    def _masked(self, x: Array, kept: Kept | None) -> Array:
+    def _masked(self, x: Array, kept: Booleans | None) -> Array:
         if kept is None:
             return x
         y: Array = np.multiply(x, kept, dtype=x.dtype)

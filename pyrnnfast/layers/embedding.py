@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from pyrnnfast import validation
-from pyrnnfast._types import Array, Integers, Seed
+from pyrnnfast._types import AnyIntegers, Array, DTypeLike, Integers, Seed
 from pyrnnfast.layers import init
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.tape import TapeSlot
@@ -27,7 +26,7 @@ class Embedding(Module):
         embedding_dim: int,
         padding_idx: int | None = None,
         *,
-        dtype: npt.DTypeLike = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: Seed = None,
     ) -> None:
         super().__init__()
@@ -49,7 +48,7 @@ class Embedding(Module):
         self._add_parameter("weight", weight)
         self._tapes: TapeSlot[Integers] = TapeSlot()
 
-    def __call__(self, ids: npt.NDArray[np.integer]) -> Array:
+    def __call__(self, ids: AnyIntegers) -> Array:
         """Look the ids up.
 
         ids: integers of any shape [...], each in 0..V-1. In training they are kept for backward by

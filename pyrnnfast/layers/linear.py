@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from pyrnnfast import validation
-from pyrnnfast._types import Array, Seed
+from pyrnnfast._types import Array, DTypeLike, Seed
 from pyrnnfast.layers import init
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.tape import TapeSlot
@@ -29,7 +28,7 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         *,
-        dtype: npt.DTypeLike = np.float32,
+        dtype: DTypeLike = np.float32,
         rng: Seed = None,
     ) -> None:
         super().__init__()

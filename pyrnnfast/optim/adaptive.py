@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrnnfast._backend import twin
+from pyrnnfast import _backend
 from pyrnnfast._types import Array
 from pyrnnfast.layers.module import Module
 from pyrnnfast.optim.base import Optimizer
@@ -49,7 +49,7 @@ class RMSprop(Optimizer):
 
     def _update(self, parameter: Array, gradient: Array, buffers: dict[str, Array]) -> None:
         o = self._options
-        twin(rules.rmsprop)(
+        rules.rmsprop(
             parameter,
             gradient,
             buffers["square_avg"],
@@ -95,7 +95,7 @@ class Adagrad(Optimizer):
     def _update(self, parameter: Array, gradient: Array, buffers: dict[str, Array]) -> None:
         o = self._options
         lr = o["lr"] / (1 + (self._steps - 1) * o["lr_decay"])
-        twin(rules.adagrad)(parameter, gradient, buffers["sum"], lr, o["eps"], o["weight_decay"])
+        rules.adagrad(parameter, gradient, buffers["sum"], lr, o["eps"], o["weight_decay"])
 
 
 class Adam(Optimizer):
@@ -129,7 +129,7 @@ class Adam(Optimizer):
 
     def _update(self, parameter: Array, gradient: Array, buffers: dict[str, Array]) -> None:
         o = self._options
-        twin(rules.adam)(
+        _backend.current().adam(
             parameter,
             gradient,
             buffers["exp_avg"],

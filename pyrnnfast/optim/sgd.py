@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyrnnfast._backend import twin
 from pyrnnfast._types import Array
 from pyrnnfast.layers.module import Module
 from pyrnnfast.optim.base import Optimizer
@@ -51,7 +50,7 @@ class SGD(Optimizer):
 
     def _update(self, parameter: Array, gradient: Array, buffers: dict[str, Array]) -> None:
         o = self._options
-        twin(rules.sgd)(
+        rules.sgd(
             parameter,
             gradient,
             buffers.get("momentum_buffer"),

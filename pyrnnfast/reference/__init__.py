@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from pyrnnfast.reference.losses import softmax_cross_entropy
+from pyrnnfast.reference.optim import adam
 from pyrnnfast.reference.recurrent import ISA, Pack, Tape, backward, forward
+from pyrnnfast.reference.sampling import generate
 
 __all__ = [
     "Pack",
     "Tape",
+    "adam",
     "available_isas",
     "backward",
     "config",
     "default_isa",
     "forward",
+    "generate",
     "get_num_threads",
     "set_num_threads",
+    "softmax_cross_entropy",
 ]
 
 _num_threads = 1

@@ -20,9 +20,6 @@ and the counter (step, row, attempt, 2 << 16). So what a row draws depends on it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from pyrnnfast._types import Array, Integers
@@ -120,47 +117,6 @@ def generate(
     the last token drawn is not in them, and a finished row's state stands still.
     Raises ValueError when the logits of a row that is not finished are NaN or +inf.
     """
-    return run(
-        forward,
-        pack,
-        embedding,
-        decoder_weight,
-        decoder_bias,
-        h0,
-        c0,
-        first,
-        length,
-        temperature,
-        top_k,
-        top_p,
-        stop,
-        banned,
-        redraw,
-        seed,
-        num_threads,
-    )
-
-
-def run(
-    forward: Callable[..., tuple[Array, Array, Array | None, Any]],
-    pack: Any,
-    embedding: Array,
-    decoder_weight: Array,
-    decoder_bias: Array | None,
-    h0: Array,
-    c0: Array | None,
-    first: Integers,
-    length: int,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    stop: int,
-    banned: Array,
-    redraw: int,
-    seed: int,
-    num_threads: int,
-) -> tuple[Integers, Integers, Array, Array | None]:
-    """Do what `generate` does with any backend's `forward`."""
     rows = first.size
     tokens = np.full((rows, length), stop, np.int64)
     lengths = np.full(rows, length, np.int64)

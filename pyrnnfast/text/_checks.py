@@ -5,9 +5,8 @@ from __future__ import annotations
 import operator
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from pyrnnfast._types import AnyIntegers
 
 
 def as_text(name: str, value: object) -> str:
@@ -39,7 +38,7 @@ def as_count(name: str, value: object, minimum: int, maximum: int = 2**63 - 1) -
     return number
 
 
-def as_ids(name: str, value: object) -> npt.NDArray[np.integer]:
+def as_ids(name: str, value: object) -> AnyIntegers:
     """Return `value` as a 1-D array of token ids in 0..2**63 - 1, in the integer type that it came in."""
     try:
         array = np.asarray(value)

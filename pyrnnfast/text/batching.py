@@ -7,25 +7,25 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pyrnnfast._types import ArrayLike, Integers
 from pyrnnfast.text import _loops
-from pyrnnfast.text._checks import IntArray, as_bool, as_count, as_ids
+from pyrnnfast.text._checks import as_bool, as_count, as_ids
 
 
 class Window(NamedTuple):
     """`inputs` and `targets`, int64 [T, N]: the target of a position is the next token of the stream."""
 
-    inputs: IntArray
-    targets: IntArray
+    inputs: Integers
+    targets: Integers
 
 
 class RaggedBatch(NamedTuple):
     """`tokens` [T, N], padded past `lengths` [N]; column n is sequence number `indices[n]` [N]; all int64."""
 
-    tokens: IntArray
-    lengths: IntArray
-    indices: IntArray
+    tokens: Integers
+    lengths: Integers
+    indices: Integers
 
 
 class ContiguousWindows:
@@ -49,7 +49,7 @@ class ContiguousWindows:
             keep_last M < N * T + 1.
     """
 
-    def __init__(self, tokens: npt.ArrayLike, rows: int, steps: int, *, keep_last: bool = True) -> None:
+    def __init__(self, tokens: ArrayLike, rows: int, steps: int, *, keep_last: bool = True) -> None:
         ids = as_ids("tokens", tokens)
         self._rows = as_count("rows", rows, 1)
         self._steps = as_count("steps", steps, 1)
@@ -122,7 +122,7 @@ class BucketedBatches:
 
     def __init__(
         self,
-        sequences: Iterable[npt.ArrayLike],
+        sequences: Iterable[ArrayLike],
         *,
         max_rows: int | None = None,
         max_tokens: int | None = None,
@@ -170,11 +170,11 @@ class BucketedBatches:
             rng = np.random.default_rng(as_count("rng", rng, 0, 2**64 - 1))
         return map(self._pad, self._plan(rng))
 
-    def _plan(self, rng: np.random.Generator | None) -> list[IntArray]:
+    def _plan(self, rng: np.random.Generator | None) -> list[Integers]:
         """The indices of the sequences of each batch."""
         order = np.arange(self._lengths.size) if rng is None else rng.permutation(self._lengths.size)
         order = order[np.argsort(-self._lengths[order], kind="stable")]
-        batches: list[IntArray] = []
+        batches: list[Integers] = []
         start = 0
         while start < order.size:
             rows = self._rows_of(int(self._lengths[order[start]]))
@@ -194,7 +194,7 @@ class BucketedBatches:
             bounds.append(self._max_tokens // max(longest, 1))
         return min(bounds)
 
-    def _pad(self, indices: IntArray) -> RaggedBatch:
+    def _pad(self, indices: Integers) -> RaggedBatch:
         lengths = self._lengths[indices]
         tokens = np.empty((int(lengths.max()), indices.size), np.int64)
         _loops.fill_padded(self._tokens, self._starts[indices], lengths, self._pad_id, tokens)

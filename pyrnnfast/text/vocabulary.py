@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pyrnnfast._types import Array, ArrayLike, Integers
 from pyrnnfast.text import _loops, _stored
-from pyrnnfast.text._checks import IntArray, as_bool, as_count, as_ids, as_text
+from pyrnnfast.text._checks import as_bool, as_count, as_ids, as_text
 from pyrnnfast.text._counting import count_chars, count_words, each_text
 from pyrnnfast.text._entries import (
     BOS,
@@ -168,7 +168,7 @@ class Vocabulary:
         """The id of `<EOS>`, or None."""
         return self._special_id(EOS)
 
-    def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> IntArray:
+    def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> Integers:
         """Turn a text into ids.
 
         Args:
@@ -202,7 +202,7 @@ class Vocabulary:
             raise ValueError(self._describe_unknown(text, stopped))
         return ids
 
-    def decode(self, ids: npt.ArrayLike, *, show_specials: bool = False) -> str:
+    def decode(self, ids: ArrayLike, *, show_specials: bool = False) -> str:
         """Turn ids into text: characters one after the other, words with single spaces between them.
 
         Args:
@@ -299,7 +299,7 @@ class Vocabulary:
         return f"text: the {what} {token!r} at index {place} is not in the vocabulary, which has no {UNK}"
 
 
-def _table_of_characters(ids: dict[str, int]) -> npt.NDArray[np.int32]:
+def _table_of_characters(ids: dict[str, int]) -> Array:
     """Ids by code point, up to the largest one; -1 for none."""
     points = np.array([ord(token) for token in ids], np.int64)
     table = np.full(int(points.max(initial=-1)) + 1, -1, np.int32)
