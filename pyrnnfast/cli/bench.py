@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pyrnnfast.cli.errors import DebugOption
+
 CELLS = {
     "lstm": "lstm",
     "gru": "gru",
@@ -28,6 +30,7 @@ def bench(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there too.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Measure speed against the NumPy reference, PyTorch and ONNX Runtime, as far as they are installed.
 
