@@ -182,8 +182,8 @@ ORDER = (
     {"layers"},
     {"clipping", "losses", "optim", "text"},
     {"sampling"},
-    {"models", "torch"},
     {"training"},
+    {"models", "torch"},
     {"benchmark"},
     {"cli"},
     {"__main__"},
@@ -229,7 +229,8 @@ def commands(text: str) -> list[list[str]]:
     """Return the words of each `pyrnnfast COMMAND ...` in the code blocks of a Markdown text."""
     blocks = re.findall(r"^```(?:bash|console|sh)\n(.*?)^```", text, re.M | re.S)
     lines = [line.partition("#")[0] for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    found = (re.search(r"(?:^|[\s/])pyrnnfast\s+([a-z].*)", line) for line in lines)
+    runs = [part.strip() for line in lines for part in re.split(r"&&|;|\|", line)]
+    found = (re.fullmatch(r"(?:\w+=\S+\s+)*(?:\S*/)?pyrnnfast\s+([a-z].*)", run) for run in runs)
     return [match[1].split() for match in found if match]
 
 
@@ -237,6 +238,7 @@ def commands(text: str) -> list[list[str]]:
 def test_documented_commands_exist(document: str) -> None:
     require("typer")
     import typer
+
     from pyrnnfast.cli.main import app
 
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
