@@ -11,15 +11,15 @@ INSTALL = 'pip install "pyrnnfast[cli]"'
 
 def main() -> None:
     """Run the command line; without the extra that it needs, print how to install it and exit with 2."""
-    try:
-        command = importlib.import_module("pyrnnfast.cli.main")
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in NEEDED:
-            raise
-        print(f"pyrnnfast: the command line needs {missing}; install it with: {INSTALL}", file=sys.stderr)
-        sys.exit(2)
-    command.main()
+    for name in NEEDED:  # all of them first: some are imported only where a command wants them
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            print(f"pyrnnfast: the command line needs {name}; install it with: {INSTALL}", file=sys.stderr)
+            sys.exit(2)
+    importlib.import_module("pyrnnfast.cli.main").main()
 
 
 if __name__ == "__main__":
