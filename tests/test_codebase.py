@@ -251,6 +251,12 @@ def test_documented_commands_exist(document: str) -> None:
         assert used <= options, f"{document}: pyrnnfast {name} {used - options}"
 
 
+def test_the_map_names_every_source_of_the_compiled_module() -> None:
+    house = read("CONTRIBUTING.md").partition("    csrc/\n")[2].partition("    tests/ ")[0]
+    named = set(re.findall(r"\w+", house))
+    assert {path.stem for path in sources("csrc")} - named == set()
+
+
 def test_python_in_the_readme_runs() -> None:
     names: dict[str, object] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", read("README.md"), re.M | re.S)
