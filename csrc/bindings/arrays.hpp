@@ -4,6 +4,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <string>
@@ -47,10 +48,10 @@ template <class T> const T *optional_data(const py::object &value, const Extents
   return value.is_none() ? nullptr : expect_array<T>(value, shape, name).data();
 }
 
+// NumPy's own zeros: fresh memory comes zeroed from the system, and its pages are touched first by the
+// threads.
 template <class T> py::array_t<T> zeros(const Extents &shape) {
-  py::array_t<T> a(shape);
-  std::fill_n(a.mutable_data(), a.size(), T(0));
-  return a;
+  return py::module_::import("numpy").attr("zeros")(py::tuple(py::cast(shape)), py::dtype::of<T>());
 }
 
 }  // namespace pyrnnfast

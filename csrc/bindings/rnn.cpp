@@ -76,14 +76,15 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
   const auto x = expect_array<T>(x_any, {steps, N, pack->inputs}, "x");
   const Extents state{pack->layers * D, N, H};
   const bool cell_state = pack->cell.cell_state;
-  py::array_t<T> y({steps, N, D * H}), h(state), c(cell_state ? state : Extents{0});
+  // a ragged batch has zeros past the rows' ends
+  auto y = lengths.is_none() ? py::array_t<T>({steps, N, D * H}) : zeros<T>({steps, N, D * H});
+  py::array_t<T> h(state), c(cell_state ? state : Extents{0});
   if (!lengths.is_none()) {
     const auto each = expect_array<int64_t>(lengths, {N}, "lengths");
     for (Size n = 0; n < N; ++n)
       if (each.at(n) < 0 || each.at(n) > steps)
         throw py::value_error("lengths: got " + std::to_string(each.at(n)) + ", expected 0 to " +
                               std::to_string(steps));
-    std::fill_n(y.mutable_data(), y.size(), T(0));
   }
   const ForwardArgs<T> args{pack,
                             steps,

@@ -10,9 +10,10 @@ namespace {
 
 constexpr Size kParallelElements = 1 << 17;
 
-// Strips of `width` vectors that hold `vectors` columns; the last one is filled with zeros.
-template <class T> Buffer<T> strips(Size vectors, Size width, Size depth, Size lanes) {
-  return Buffer<T>((vectors + width - 1) / width * width * lanes * depth, true);
+// Strips of `width` vectors that hold `vectors` columns. Packing writes all but the last strip's missing vectors and the
+// rows of padding units; where there are any, everything begins from zero.
+template <class T> Buffer<T> strips(Size vectors, Size width, Size depth, Size lanes, bool padding) {
+  return Buffer<T>((vectors + width - 1) / width * width * lanes * depth, padding || vectors % width != 0);
 }
 
 }  // namespace
@@ -39,14 +40,15 @@ Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L
 template <class T> LayerPack<T> Pack<T>::allocate(Size C) const {
   LayerPack<T> out;
   out.inputs = C;
-  out.input = strips<T>(cell.projected * groups, 2, C, kernels.lanes);
+  const bool padding = padded != hidden;
+  out.input = strips<T>(cell.projected * groups, 2, C, kernels.lanes, padding);
   out.input_back =
-      strips<T>((C + kernels.lanes - 1) / kernels.lanes, 2, cell.projected * padded, kernels.lanes);
+      strips<T>((C + kernels.lanes - 1) / kernels.lanes, 2, cell.projected * padded, kernels.lanes, padding);
   for (int p = 0; p < cell.phases; ++p) {
     const ForwardPhase &phase = cell.forward[p];
     const BackwardPhase &back = cell.backward[p];
-    out.hidden[p] = strips<T>(groups * (phase.last - phase.first), phase.width, hidden, kernels.lanes);
-    out.hidden_back[p] = strips<T>(groups, 2, (back.last - back.first) * padded, kernels.lanes);
+    out.hidden[p] = strips<T>(groups * (phase.last - phase.first), phase.width, hidden, kernels.lanes, padding);
+    out.hidden_back[p] = strips<T>(groups, 2, (back.last - back.first) * padded, kernels.lanes, padding);
   }
   out.input_bias = Buffer<T>(cell.projected * padded, true);
   out.hidden_bias = Buffer<T>(cell.slots * padded, true);

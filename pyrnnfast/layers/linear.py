@@ -79,7 +79,7 @@ class Linear(Module):
         gradients = {"weight": dy_rows.T @ x_rows}
         if self.has_bias:
             gradients["bias"] = dy_rows.sum(axis=0)
-        self._add_gradients(gradients)
+        self._add_gradients(gradients, fresh=True)
         dx: Array = dy_rows @ self._parameters["weight"]
         return dx.reshape(x.shape)
 

@@ -49,12 +49,18 @@ class Module:
         self._parameters[name] = np.array(value, order="C")
         self._version += 1
 
-    def _add_gradients(self, gradients: Mapping[str, Array]) -> None:
-        """Add to this module's own gradients, whole or not at all as other Python threads see it."""
+    def _add_gradients(self, gradients: Mapping[str, Array], fresh: bool = False) -> None:
+        """Add to this module's own gradients, whole or not at all as other Python threads see it.
+
+        fresh: nobody else has the arrays, so that the first ones after `zero_grad` can be kept as they are.
+        """
         with self._lock:
             for name, gradient in gradients.items():
-                total = self._gradient(name)
-                total += gradient
+                if fresh and name not in self._gradients:
+                    self._gradients[name] = gradient
+                else:
+                    total = self._gradient(name)
+                    total += gradient
 
     def _gradient(self, name: str) -> Array:
         """One of this module's own gradients; it takes memory from its first use on."""
@@ -79,11 +85,10 @@ class Module:
         return {name: module._gradient(own) for name, module, own in self._walk()}
 
     def zero_grad(self) -> None:
-        """Set every gradient to zero."""
+        """Set every gradient to zero: the arrays of `grads` are let go, and new ones begin from zero."""
         for module in self.modules().values():
             with module._lock:
-                for gradient in module._gradients.values():
-                    gradient.fill(0)
+                module._gradients.clear()
 
     def num_parameters(self) -> int:
         """Count the numbers in all parameters."""

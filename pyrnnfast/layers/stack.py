@@ -99,7 +99,10 @@ class Stack(Module):
 
     def add_gradients(self, dweights: list[Array]) -> None:
         """Add the weight gradients of `pyrnnfast.functional.backward` to `.grads`."""
-        self._add_gradients(dict(zip(self._parameters, dweights, strict=True)))
+        self._add_gradients(self._by_name(dweights))
+
+    def _by_name(self, dweights: list[Array]) -> dict[str, Array]:
+        return dict(zip(self._parameters, dweights, strict=True))
 
     def _run(
         self,
@@ -133,7 +136,7 @@ class Stack(Module):
     def _back(self, tape: TapeHandle, dy: Array | None, dstate: Any) -> tuple[Array, State]:
         """Add to the gradients; return those of x [T, N, C] and of the initial state."""
         dx, dstate0, dweights = functional.backward(tape, dy, dstate)
-        self.add_gradients(dweights)
+        self._add_gradients(self._by_name(dweights), fresh=True)
         assert dx is not None
         return dx, dstate0
 
