@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from types import ModuleType
 
@@ -14,6 +18,12 @@ import pyrnnfast
 
 AWKWARD = (1, 2, 3, 5, 7, 9, 15, 16, 17, 31, 33, 63, 65, 97)
 """Sizes around every width of vector and tile."""
+
+# Whoever starts the tests in the background may have told them to ignore Ctrl-C, which some of them test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+"""In which a fresh interpreter, outside of the checkout, finds the package that is tested here."""
 
 settings.register_profile(
     "repeatable",
@@ -39,6 +49,19 @@ def require(name: str) -> ModuleType:
         if os.environ.get("PYRNNFAST_REQUIRE_PEERS") == "1":
             pytest.fail(f"PYRNNFAST_REQUIRE_PEERS=1, and {name} is not there: {error}")
         pytest.skip(f"{name} is not installed")
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, where the folder that it starts in is not the checkout."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tempfile.gettempdir(),
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def refuses(error: type[Exception], call: Callable[[], object]) -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import require
+from conftest import ENVIRONMENT, require
 
 from pyrnnfast import training
 from pyrnnfast.models import LanguageModel
@@ -23,17 +23,13 @@ require("rich")
 
 TEXT = "".join(f"the {n}th cat sat on mat {n * n}.\n" for n in range(200))
 TINY = ["--hidden", "8", "--embedding", "4", "--batch", "4", "--window", "16"]
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    "PYTHONWARNINGS": "error",
-}
+STRICT = {**ENVIRONMENT, "PYTHONWARNINGS": "error"}
 
 
 def start(folder: Path, *words: object, **more: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pyrnnfast", *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, **pipes)
+    return subprocess.Popen(command, cwd=folder, env=STRICT, **pipes)
 
 
 def run(folder: Path, *words: object, code: int = 0) -> tuple[str, str]:
@@ -180,7 +176,7 @@ def test_sample(trained: Path) -> None:
 
 def test_sample_in_any_locale_with_unknown_characters(trained: Path) -> None:
     words = [sys.executable, "-m", "pyrnnfast", "sample", "m.safetensors", "--length", "0", "--prompt", "é語"]
-    environment = {**ENVIRONMENT, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    environment = {**STRICT, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     done = subprocess.run(words, cwd=trained, env=environment, capture_output=True, check=True)
     assert done.stdout.decode() == "é語\n"
     assert done.stderr.decode().count("\n") == 1

@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import python
 
 core = pytest.importorskip("pyrnnfast._core", reason="the compiled backend is not built")
 
@@ -65,14 +65,7 @@ def test_activations_at_the_ends(isa: str, dtype: type) -> None:
 def test_an_unknown_instruction_set_is_an_error_that_lists_the_others(isa: str) -> None:
     code = "import pyrnnfast._core as core; print(core.default_isa())"
     for name, good in ((isa, True), ("v9", False)):
-        environment = {**os.environ, "PYRNNFAST_ISA": name}
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = python(code, PYRNNFAST_ISA=name)
         assert (result.returncode == 0) == good
         if good:
             assert result.stdout.strip() == isa

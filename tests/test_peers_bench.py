@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import require
+from conftest import ENVIRONMENT, require
 
 from pyrnnfast import benchmark, runtime
 from pyrnnfast.benchmark import Case, MismatchError, Pacing, Row, Shape, Timing, Workload
@@ -184,7 +183,7 @@ def test_report_as_json_and_tables() -> None:
 def bench(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     require("typer")
     require("rich")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "300"}
+    environment = {**ENVIRONMENT, "COLUMNS": "300"}
     command = [sys.executable, "-m", "pyrnnfast", "bench", *options]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False

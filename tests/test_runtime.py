@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 import numpy as np
 import pytest
+from conftest import ENVIRONMENT, python, require
 
 import pyrnnfast
 
@@ -57,7 +59,10 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tempfile.gettempdir(), env=ENVIRONMENT, stdout=pipe, text=True
+    ) as child:
         assert child.stdout is not None
         try:
             assert child.stdout.readline().strip() == "ready"
@@ -85,8 +90,6 @@ def test_an_interrupted_call_leaves_the_layer_usable() -> None:
 @pytest.mark.parametrize("first", ["pyrnnfast", "torch"])
 def test_a_forked_child_does_not_hang(first: str) -> None:
     if first == "torch":
-        from conftest import require
-
         require("torch")
     code = (
         f"import {first}\n"
@@ -106,17 +109,14 @@ _, status = os.waitpid(child, 0)
 sys.exit(os.waitstatus_to_exitcode(status) & 255)
 """
     )
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, check=False)
+    result = python(code, PYTHONWARNINGS="ignore")
     assert result.returncode == 0, result.stderr
 
 
 def test_threads_follow_the_settings() -> None:
     for variable, expected in (("1", "1"), ("3", "3"), ("junk", str(len(os.sched_getaffinity(0))))):
         code = "import pyrnnfast; print(pyrnnfast.get_num_threads())"
-        environment = {**os.environ, "OMP_NUM_THREADS": variable}
-        result = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
+        result = python(code, OMP_NUM_THREADS=variable)
         assert int(result.stdout) <= int(expected)
         if variable != "junk":
             assert result.stdout.strip() == expected

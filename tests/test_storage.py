@@ -6,12 +6,11 @@ import json
 import os
 import stat
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import python
 from safetensors.numpy import save as pack
 
 from pyrnnfast.models import LanguageModel
@@ -56,8 +55,7 @@ def test_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
         "os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)\n"
         "write_whole(sys.argv[1], b'new' * 100000)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    killed = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=False)
+    killed = python(code, str(path))
     assert killed.returncode == -9
     assert path.read_bytes() == b"old"
 
