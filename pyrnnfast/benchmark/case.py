@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Case:
 
     def __init__(self, workload: Workload, seed: int = 0, dtype: type = np.float32) -> None:
         self.workload = workload
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         shape = workload.shape
         random = np.random.default_rng(seed)
         bound = 1 / math.sqrt(shape.hidden)

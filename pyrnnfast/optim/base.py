@@ -80,7 +80,9 @@ class Optimizer:
             self._check_parameters(parameters)
             self._steps += 1
             for name, parameter in parameters.items():
-                buffers = {buffer: arrays[name].reshape(-1) for buffer, arrays in self._buffers.items()}
+                buffers: dict[str, Array] = {}
+                for buffer, arrays in self._buffers.items():
+                    buffers[buffer] = arrays[name].reshape(-1)
                 self._update(parameter.reshape(-1), gradients[name].reshape(-1), buffers)
 
     def state_dict(self) -> dict[str, float | Array]:

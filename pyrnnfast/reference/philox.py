@@ -38,7 +38,8 @@ def philox(counter: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], seed: int
             product0 & LOW,
         )
         key0, key1 = (key0 + WEYL[0]) & 0xFFFFFFFF, (key1 + WEYL[1]) & 0xFFFFFFFF
-    return np.stack(np.broadcast_arrays(x0, x1, x2, x3), axis=-1).astype(np.uint32)
+    words: Array = np.stack(np.broadcast_arrays(x0, x1, x2, x3), axis=-1).astype(np.uint32)
+    return words
 
 
 def dropout_mask(steps: int, rows: int, units: int, probability: float, seed: int, layer: int) -> Array:
