@@ -33,14 +33,14 @@ class Clock {
     ragged_ = rows > 0 && (length_[rows - 1] != steps);
   }
 
-  Size steps() const { return steps_; }                 // the longest length
-  Size rows() const { return Size(order_.size()); }     // N
-  Size total() const { return offset_[steps_]; }        // sum of the lengths
-  bool ragged() const { return ragged_; }               // some row is shorter than the input
+  Size steps() const { return steps_; }  // the longest length
+  Size rows() const { return Size(order_.size()); }  // N
+  Size total() const { return offset_[steps_]; }  // sum of the lengths
+  bool ragged() const { return ragged_; }  // some row is shorter than the input
   Size offset(Size s) const { return offset_[s]; }
   Size active(Size s) const { return s < steps_ ? offset_[s + 1] - offset_[s] : 0; }
   Size length(Size n) const { return length_[n]; }
-  Size user(Size n) const { return order_[n]; }         // the user's index of a sorted row
+  Size user(Size n) const { return order_[n]; }  // the user's index of a sorted row
   Size time(bool reverse, Size s, Size n) const { return reverse ? length_[n] - 1 - s : s; }
 
   // Sorted rows [row_begin(i), row_begin(i + 1)) are part i of `parts`, of about equal summed length.

@@ -41,14 +41,16 @@ class Crew {
 
   // Each returns false when this thread is done: the call stops, or thread 0 goes on alone with the whole as
   // its share.
-  bool meet(Share &share) { return settle(barrier_.wait(share.member.threads, share.left), share); }
+  bool meet(Share &share) { return settle(barrier_.wait(share.member.threads, nullptr), share); }
   // Within a step: only threads that split units wait for each other.
-  bool meet_units(Share &share) { return share.parts == 1 || meet(share); }
+  bool meet_units(Share &share) {
+    return share.parts == 1 || settle(barrier_.wait(share.member.threads, &share.left), share);
+  }
   // At the end of a stage, where a stop is seen. Threads that split rows do not wait unless `all` must.
   bool end_stage(Share &share, bool all) {
     if (share.member.id == 0 && poll_()) barrier_.request_stop();
     if (plan_.split == Split::rows && !all) return !barrier_.stop_requested();
-    return settle(barrier_.wait(share.member.threads, share.left, true), share);
+    return settle(barrier_.wait(share.member.threads, nullptr, true), share);
   }
 
  private:

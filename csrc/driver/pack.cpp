@@ -10,8 +10,8 @@ namespace {
 
 constexpr Size kParallelElements = 1 << 17;
 
-// Strips of `width` vectors that hold `vectors` columns. Packing writes all but the last strip's missing vectors and the
-// rows of padding units; where there are any, everything begins from zero.
+// Strips of `width` vectors that hold `vectors` columns. Packing writes all but the last strip's missing
+// vectors and the rows of padding units; where there are any, everything begins from zero.
 template <class T> Buffer<T> strips(Size vectors, Size width, Size depth, Size lanes, bool padding) {
   return Buffer<T>((vectors + width - 1) / width * width * lanes * depth, padding || vectors % width != 0);
 }
@@ -47,7 +47,8 @@ template <class T> LayerPack<T> Pack<T>::allocate(Size C) const {
   for (int p = 0; p < cell.phases; ++p) {
     const ForwardPhase &phase = cell.forward[p];
     const BackwardPhase &back = cell.backward[p];
-    out.hidden[p] = strips<T>(groups * (phase.last - phase.first), phase.width, hidden, kernels.lanes, padding);
+    out.hidden[p] =
+        strips<T>(groups * (phase.last - phase.first), phase.width, hidden, kernels.lanes, padding);
     out.hidden_back[p] = strips<T>(groups, 2, (back.last - back.first) * padded, kernels.lanes, padding);
   }
   out.input_bias = Buffer<T>(cell.projected * padded, true);

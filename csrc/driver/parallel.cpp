@@ -23,8 +23,8 @@ namespace pyrnnfast {
 
 namespace {
 
-constexpr double kSpin = 10e-6, kSlow = 1e-3, kPollEvery = 50e-3;
-constexpr int kSlowWaits = 2;
+constexpr double kSpin = 10e-6, kLong = 1e-3, kPollEvery = 50e-3;
+constexpr int kSlowWaits = 8;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -100,7 +100,7 @@ Barrier::Verdict Barrier::decide(bool may_stop) const {
   return slow_.load(std::memory_order_relaxed) >= kSlowWaits ? Verdict::solo : Verdict::go;
 }
 
-Barrier::Verdict Barrier::wait(int threads, double &left, bool may_stop) {
+Barrier::Verdict Barrier::wait(int threads, double *left, bool may_stop) {
   if (threads == 1) return may_stop && stop_requested() ? Verdict::stop : Verdict::go;
   const double arrived = now();
   const int generation = generation_.load(std::memory_order_relaxed);
@@ -109,13 +109,13 @@ Barrier::Verdict Barrier::wait(int threads, double &left, bool may_stop) {
     verdict_ = decide(may_stop);
     generation_.store(generation + 1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(&generation_, FUTEX_WAKE, INT_MAX);
-    left = arrived;
+    if (left != nullptr) *left = arrived;
     return verdict_;
   }
   do {
     for (int i = 0; i < 64; ++i) {
       if (generation_.load(std::memory_order_acquire) != generation) {
-        left = arrived;
+        if (left != nullptr) *left = arrived;
         return verdict_;
       }
       pause();
@@ -125,9 +125,12 @@ Barrier::Verdict Barrier::wait(int threads, double &left, bool may_stop) {
   while (generation_.load(std::memory_order_seq_cst) == generation)
     futex(&generation_, FUTEX_WAIT, generation);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
-  const double worked = left > 0 ? arrived - left : 0;
-  left = now();
-  if (left - arrived > std::max(kSlow, worked)) slow_.fetch_add(1, std::memory_order_relaxed);
+  if (left == nullptr) return verdict_;
+  const double leaving = now(), worked = *left > 0 ? arrived - *left : 0;
+  const double waited = leaving - arrived;
+  if (*left > 0 && waited > worked)
+    slow_.fetch_add(waited > kLong ? kSlowWaits / 2 : 1, std::memory_order_relaxed);
+  *left = leaving;
   return verdict_;
 }
 

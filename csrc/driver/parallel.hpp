@@ -15,11 +15,11 @@ class Barrier {
  public:
   enum class Verdict { go, solo, stop };
 
-  // `threads` meet. `left` is when the calling thread last left a barrier (zero: never), and is set anew.
-  // After two waits of over 1 ms in which a thread waited for longer than it had worked (the machine is busy
-  // elsewhere) the verdict is `solo`: thread 0 goes on alone. If `may_stop` and a stop was requested, it is
-  // `stop`.
-  Verdict wait(int threads, double &left, bool may_stop = false);
+  // `threads` meet. With `left` (when the calling thread last left this barrier, zero for never; set anew)
+  // the wait is one between equal shares: after eight in which a thread slept and waited for longer than it
+  // had worked (or two of over 1 ms), the machine is busy elsewhere, and the verdict is `solo`: thread 0 goes
+  // on alone. If `may_stop` and a stop was requested, it is `stop`.
+  Verdict wait(int threads, double *left, bool may_stop = false);
   void request_stop() { stop_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const { return stop_.load(std::memory_order_relaxed); }
 

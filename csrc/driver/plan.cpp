@@ -11,7 +11,8 @@ constexpr double kChunkWork = 4e9;  // at most so many operations in a chunk: a 
 constexpr double kTinyCall = 4e5;  // operations below which waking a second thread costs more than it gains
 constexpr double kTinyStep = 2e5;  // the same for a barrier per step
 constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
-constexpr Size kFarBytes = 4 << 20;       // weights that are worth one pass for many rows, for they come from far away
+constexpr Size kFarBytes =
+    4 << 20;  // weights that are worth one pass for many rows, for they come from far away
 
 }  // namespace
 
