@@ -21,7 +21,8 @@ template <class T> class Backward {
   explicit Backward(const BackwardArgs<T> &args)
       : args_(args), tape_(*args.tape), pack_(*tape_.pack), clock_(tape_.clock),
         plan_(make_plan(pack_, clock_, args.threads, true)),
-        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), sums_(tape_, plan_.threads),
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
+        apart_(tape_.dropout.active() || pack_.directions > 1), sums_(tape_, plan_.threads),
         crew_(plan_, clock_, args.interrupted) {
     const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions, state = N * pack_.hidden;
     for (Size i = 0; i < L * D; ++i) {
@@ -33,13 +34,13 @@ template <class T> class Backward {
         flow.dc = sorted_state(args.dc ? args.dc + i * state : nullptr, clock_, pack_.hidden, pack_.padded);
       flows_.push_back(std::move(flow));
     }
-    for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * D * pack_.hidden, true);
+    for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * D * pack_.hidden, apart_);
     Size widest = pack_.inputs;
     if (L > 1) widest = std::max(widest, D * pack_.hidden);
     ld_input_ = row_stride<T>(widest);
     for (int i = 0; i < plan_.threads; ++i)
-      scratch_.push_back({Buffer<T>(tape_.dropout.active() ? kGatherRows * ld_input_ : 0),
-                          Buffer<int64_t>(std::max(kGatherRows, N))});
+      scratch_.push_back(
+          {Buffer<T>(apart_ ? kGatherRows * ld_input_ : 0), Buffer<int64_t>(std::max(kGatherRows, N))});
   }
 
   bool run() {
@@ -56,7 +57,7 @@ template <class T> class Backward {
     Buffer<T> dh, dc;  // [N][Hp], sorted
   };
   struct Scratch {
-    Buffer<T> dropped;  // [kGatherRows][ld_input]: dX before its mask
+    Buffer<T> apart;  // [kGatherRows][ld_input]: one direction's dX, before its mask
     Buffer<int64_t> rows;
   };
   Flow &flow_of(const Job &job) { return flows_[job.layer * pack_.directions + job.direction]; }
@@ -70,8 +71,9 @@ template <class T> class Backward {
       for (Size j = 0; j < jobs; ++j) {
         const Job job = schedule_.job(stage, j);
         sums_.add(job, flow_of(job).dgates.data(),
-                  args_.weights[job.layer * pack_.directions + job.direction], share.member);
-        input_gradient(job, share.member);
+                  args_.weights[job.layer * pack_.directions + job.direction], share.member,
+                  [&] { return crew_.go_on(share); });
+        input_gradient(job, share);
       }
       if (!crew_.end_stage(share, true)) return;
     }
@@ -115,12 +117,13 @@ template <class T> class Backward {
     const Size begin = share.row_begin, end = std::min(share.row_end, clock_.active(s));
     const Size following =
         back.following ? std::clamp(clock_.active(s + 1), begin, std::max(begin, end)) : end;
-    run_rows(job, s, phase, share, begin, following, true);
-    run_rows(job, s, phase, share, following, end, false);
+    crew_.in_pieces(share, begin, following, plan_.piece,
+                    [&](Size n0, Size n1) { run_rows(job, s, phase, share, n0, n1, true); });
+    crew_.in_pieces(share, following, end, plan_.piece,
+                    [&](Size n0, Size n1) { run_rows(job, s, phase, share, n0, n1, false); });
   }
 
   void run_rows(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, bool product) {
-    if (n0 >= n1) return;
     const BackwardPhase &back = pack_.cell.backward[phase];
     History<T> &history = tape_.at(job.layer, job.direction);
     Flow &flow = flow_of(job);
@@ -182,21 +185,24 @@ template <class T> class Backward {
 
   // The state before the first step.
   void first_state(const Job &job, const Share &share) {
-    const Size n0 = share.row_begin, n1 = std::min(share.row_end, clock_.active(0));
-    if (n0 >= n1) return;
-    BackwardStep<T> k = common(job, 0, share);
-    k.rows = n1 - n0;
-    k.a = dgates_at(job, 0) + n0 * pack_.row() + pack_.cell.backward[0].first * pack_.padded;
-    k.dh = flow_of(job).dh.data() + n0 * pack_.padded;
-    pack_.kernels.backward_state(k);
+    const Size end = std::min(share.row_end, clock_.active(0));
+    crew_.in_pieces(share, share.row_begin, end, plan_.piece, [&](Size n0, Size n1) {
+      BackwardStep<T> k = common(job, 0, share);
+      k.rows = n1 - n0;
+      k.a = dgates_at(job, 0) + n0 * pack_.row() + pack_.cell.backward[0].first * pack_.padded;
+      k.dh = flow_of(job).dh.data() + n0 * pack_.padded;
+      pack_.kernels.backward_state(k);
+    });
   }
 
-  // dX += d(gates) W_ih for this thread's part of the chunk's rows.
-  void input_gradient(const Job &job, Member member) {
+  // dX = d(gates) W_ih, summed over the directions, for this thread's part of the chunk's rows. Each
+  // direction's sum begins from zero and is then added: which of the two comes first depends on where the
+  // chunks end.
+  void input_gradient(const Job &job, const Share &share) {
     if (job.layer == 0 && args_.dx == nullptr) return;
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
-    const bool masked = job.layer > 0 && tape_.dropout.active(), reverse = job.direction == 1;
     const Size row = pack_.row(), lanes2 = 2 * pack_.kernels.lanes, width = weights.inputs;
+    const Member member = share.member;
     Scratch &scratch = scratch_[member.id];
     T *dx = job.layer == 0 ? args_.dx : dinput_[job.layer - 1].data();
     GemmArgs<T> gemm{};
@@ -205,33 +211,36 @@ template <class T> class Backward {
     gemm.lda = row;
     gemm.b = weights.input_back.data();
     gemm.strip_end = (width + lanes2 - 1) / lanes2;
-    gemm.c = masked ? scratch.dropped.data() : dx;
-    gemm.ldc = masked ? ld_input_ : width;
-    gemm.c_rows = masked ? nullptr : scratch.rows.data();
-    gemm.start = masked ? Start::zero : Start::output;
+    gemm.c = apart_ ? scratch.apart.data() : dx;
+    gemm.ldc = apart_ ? ld_input_ : width;
+    gemm.c_rows = apart_ ? nullptr : scratch.rows.data();
+    gemm.start = Start::zero;
     const Size n0 = clock_.row_begin(member.id, member.threads),
                n1 = clock_.row_begin(member.id + 1, member.threads);
-    for (RowWalk walk(clock_, job.begin, job.end, n0, n1); !walk.done();) {
+    for (RowWalk walk(clock_, job.begin, job.end, n0, n1); !walk.done() && crew_.go_on(share);) {
       const Size first = walk.index();
       const RowWalk begin = walk;
       gemm.a = dgates_at(job, job.begin) + (first - clock_.offset(job.begin)) * row;
       // a run of rows that lie one after the other
       for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done() && walk.index() == first + gemm.rows;
            walk.next())
-        scratch.rows.data()[gemm.rows++] = input_row(job.layer, reverse, walk.s, walk.n);
+        scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);
-      if (masked) add_masked(begin, gemm.rows, job.layer, reverse, width, dx, scratch);
+      if (!apart_) continue;
+      if (job.layer > 0 && tape_.dropout.active()) mask(begin, gemm.rows, job, scratch);
+      for (Size i = 0; i < gemm.rows; ++i) {
+        const T *from = scratch.apart.data() + i * ld_input_;
+        T *to = dx + scratch.rows.data()[i] * width;
+        for (Size k = 0; k < width; ++k) to[k] += from[k];
+      }
     }
   }
 
-  void add_masked(RowWalk walk, Size count, Size layer, bool reverse, Size width, T *dx,
-                  Scratch &scratch) const {
-    for (Size i = 0; i < count; ++i, walk.next()) {
-      T *from = scratch.dropped.data() + i * ld_input_, *to = dx + scratch.rows.data()[i] * width;
-      tape_.dropout.apply(pack_.kernels, layer - 1, clock_.time(reverse, walk.s, walk.n), clock_.user(walk.n),
-                          from, width);
-      for (Size k = 0; k < width; ++k) to[k] += from[k];
-    }
+  void mask(RowWalk walk, Size count, const Job &job, Scratch &scratch) const {
+    for (Size i = 0; i < count; ++i, walk.next())
+      tape_.dropout.apply(pack_.kernels, job.layer - 1, clock_.time(job.direction == 1, walk.s, walk.n),
+                          clock_.user(walk.n), scratch.apart.data() + i * ld_input_,
+                          pack_.at(job.layer, 0).inputs);
   }
 
   void initial_state(Size i) {
@@ -250,6 +259,7 @@ template <class T> class Backward {
   const Clock &clock_;
   const Plan plan_;
   const Schedule schedule_;
+  const bool apart_;  // dX is added to, or masked
   WeightGradientSum<T> sums_;
   std::vector<Flow> flows_;
   std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][D*H]: dX of layers 1, 2, ...

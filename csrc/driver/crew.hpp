@@ -46,11 +46,24 @@ class Crew {
   bool meet_units(Share &share) {
     return share.parts == 1 || settle(barrier_.wait(share.member.threads, &share.left), share);
   }
-  // At the end of a stage, where a stop is seen. Threads that split rows do not wait unless `all` must.
+  // At the end of a stage. Threads that split rows do not wait unless `all` must.
   bool end_stage(Share &share, bool all) {
+    const bool going = go_on(share);
+    if (plan_.split == Split::rows && !all) return going;
+    return settle(barrier_.wait(share.member.threads, nullptr), share);
+  }
+  // Between the pieces of long work. False: the call stops, the rest up to the next meeting may be left out.
+  bool go_on(const Share &share) {
     if (share.member.id == 0 && poll_()) barrier_.request_stop();
-    if (plan_.split == Split::rows && !all) return !barrier_.stop_requested();
-    return settle(barrier_.wait(share.member.threads, nullptr, true), share);
+    return !barrier_.stop_requested();
+  }
+  // work(n0, n1) for the rows [begin, end), at most `piece` at a time.
+  template <class Work>
+  void in_pieces(const Share &share, Size begin, Size end, Size piece, const Work &work) {
+    for (; begin < end; begin += piece) {
+      work(begin, std::min(end, begin + piece));
+      if (begin + piece < end && !go_on(share)) return;
+    }
   }
 
  private:

@@ -73,7 +73,8 @@ template <class T> class Forward {
     if (!crew_.meet_units(share)) return false;
     for (Size s = job.begin; s < job.end; ++s)
       for (int phase = 0; phase < pack_.cell.phases; ++phase) {
-        step(job, s, phase, share, scratch);
+        crew_.in_pieces(share, share.row_begin, std::min(share.row_end, clock_.active(s)), plan_.piece,
+                        [&](Size n0, Size n1) { step(job, s, phase, share, n0, n1, scratch); });
         if (!crew_.meet_units(share)) return false;
       }
     return true;
@@ -103,7 +104,8 @@ template <class T> class Forward {
     gemm.c_rows = scratch.rows.data();
     gemm.bias = weights.input_bias.data();
     gemm.start = Start::bias;
-    for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done();) {
+    for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end);
+         !walk.done() && crew_.go_on(share);) {
       for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next(), ++gemm.rows) {
         input.gather(walk.s, walk.n, scratch.input.data() + gemm.rows * ld_input_);
         scratch.rows.data()[gemm.rows] = gates_row(job, walk.s, walk.n);
@@ -112,13 +114,13 @@ template <class T> class Forward {
     }
   }
 
-  void step(const Job &job, Size s, int phase, const Share &share, Scratch &scratch) {
+  // One phase of step s for the sorted rows [n0, n1).
+  void step(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, Scratch &scratch) {
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
     History<T> &history = tape_.at(job.layer, job.direction);
-    const Size n0 = share.row_begin, ld = tape_.ld;
+    const Size ld = tape_.ld;
     ForwardStep<T> k{};
-    k.rows = std::min(share.row_end, clock_.active(s)) - n0;
-    if (k.rows <= 0) return;
+    k.rows = n1 - n0;
     std::tie(k.group_begin, k.group_end) = share.groups(pack_.groups);
     k.hidden = pack_.hidden;
     k.padded = pack_.padded;

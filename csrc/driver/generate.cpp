@@ -53,7 +53,7 @@ template <class T> void generate(const GenerateArgs<T> &args) {
                 {},
                 false,
                 args.threads,
-                {}});
+                args.interrupted});
     std::copy_n(h.data(), state, args.h);
     h_in = args.h;
     if (pack.cell.cell_state) {

@@ -69,7 +69,6 @@ class FlushSubnormals {
 std::mutex team_mutex;
 std::atomic<bool> forked{false};
 std::atomic<int> chosen_threads{0};
-int team_size = 0;  // guarded by team_mutex; only grows, for libgomp thrashes when it alternates
 
 int positive_integer(const char *text) {
   if (text == nullptr) return 0;
@@ -93,20 +92,26 @@ int machine_threads() {
   return std::max(1, std::min(cpus, cgroup_quota()));
 }
 
+// More would only wait for each other; a few times the processors still let tests split work further.
+int most_threads() {
+  static const int most = 4 * std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+  return most;
+}
+
 }  // namespace
 
-Barrier::Verdict Barrier::decide(bool may_stop) const {
-  if (may_stop && stop_requested()) return Verdict::stop;
+Barrier::Verdict Barrier::decide() const {
+  if (stop_requested()) return Verdict::stop;
   return slow_.load(std::memory_order_relaxed) >= kSlowWaits ? Verdict::solo : Verdict::go;
 }
 
-Barrier::Verdict Barrier::wait(int threads, double *left, bool may_stop) {
-  if (threads == 1) return may_stop && stop_requested() ? Verdict::stop : Verdict::go;
+Barrier::Verdict Barrier::wait(int threads, double *left) {
+  if (threads == 1) return stop_requested() ? Verdict::stop : Verdict::go;
   const double arrived = now();
   const int generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
     arrived_.store(0, std::memory_order_relaxed);
-    verdict_ = decide(may_stop);
+    verdict_ = decide();
     generation_.store(generation + 1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(&generation_, FUTEX_WAKE, INT_MAX);
     if (left != nullptr) *left = arrived;
@@ -137,9 +142,11 @@ Barrier::Verdict Barrier::wait(int threads, double *left, bool may_stop) {
 void run_team(int threads, const std::function<void(Member)> &work) {
   const FlushSubnormals flush;
   std::unique_lock<std::mutex> owner(team_mutex, std::defer_lock);
+  threads = std::min(threads, most_threads());
   if (threads <= 1 || forked.load() || !owner.try_lock()) return work({0, 1});
-  team_size = std::max(team_size, threads);
-#pragma omp parallel num_threads(team_size)
+  // calls of fewer threads take the same team: libgomp thrashes when its size alternates
+  const int team = std::max(threads, std::min(default_threads(), most_threads()));
+#pragma omp parallel num_threads(team)
   {
     const FlushSubnormals flush_worker;
     const int id = omp_get_thread_num(), granted = omp_get_num_threads() < threads ? 1 : threads;

@@ -18,13 +18,13 @@ class Barrier {
   // `threads` meet. With `left` (when the calling thread last left this barrier, zero for never; set anew)
   // the wait is one between equal shares: after eight in which a thread slept and waited for longer than it
   // had worked (or two of over 1 ms), the machine is busy elsewhere, and the verdict is `solo`: thread 0 goes
-  // on alone. If `may_stop` and a stop was requested, it is `stop`.
-  Verdict wait(int threads, double *left, bool may_stop = false);
+  // on alone. If a stop was requested, it is `stop`.
+  Verdict wait(int threads, double *left);
   void request_stop() { stop_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const { return stop_.load(std::memory_order_relaxed); }
 
  private:
-  Verdict decide(bool may_stop) const;
+  Verdict decide() const;
 
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> generation_{0};

@@ -8,6 +8,8 @@ namespace {
 
 constexpr Size kChunkRows = 256;          // forward: the projection of a chunk stays in cache
 constexpr double kChunkWork = 4e9;  // at most so many operations in a chunk: a signal is seen within a second
+constexpr double kPieceWork = 1e9;  // the same for the rows of one step, but not fewer than
+constexpr Size kPieceRows = 64;  // what one pass over the weights serves
 constexpr double kTinyCall = 4e5;  // operations below which waking a second thread costs more than it gains
 constexpr double kTinyStep = 2e5;  // the same for a barrier per step
 constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
@@ -28,6 +30,8 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
   const Size longest = std::clamp<Size>(rows > 0 ? chunk_rows / rows : 1, 1, std::max<Size>(steps, 1));
   const Size chunks = std::max<Size>(1, (steps + longest - 1) / longest);
   plan.chunk = std::max<Size>(1, (steps + chunks - 1) / chunks);  // 25 steps of at most 8: 7, 7, 7, 4
+
+  plan.piece = std::max<Size>(1, Size(kPieceWork / std::max(1.0, recurrent)) / kPieceRows) * kPieceRows;
 
   const double total = row_work * double(clock.total()) * double(pack.layers * pack.directions);
   if (total < kTinyCall) threads = 1;

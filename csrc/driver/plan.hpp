@@ -17,6 +17,7 @@ struct Plan {
   Split split = Split::serial;
   int threads = 1;
   Size chunk = 1;  // steps of a chunk, from the shape alone
+  Size piece = 1;  // rows of a step between two looks for a signal
   bool weights_outer = false;
 };
 

@@ -32,11 +32,13 @@ template <class T> class WeightGradientSum {
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.columns(), true);
   }
 
-  // One thread's part of a chunk. dgates: [rows of the chunk][row], in the order of the clock.
-  void add(const Job &job, const T *dgates, const WeightGradients<T> &out, Member member) {
+  // One thread's part of a chunk, as long as `go_on` is true. dgates: [rows of the chunk][row], in the order
+  // of the clock.
+  template <class GoOn>
+  void add(const Job &job, const T *dgates, const WeightGradients<T> &out, Member member, const GoOn &go_on) {
     const Size first = clock_.offset(job.begin), last = clock_.offset(job.end);
     RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows());
-    for (Size at = first; at < last; at += kSumBlock) {
+    for (Size at = first; at < last && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, last - at);
       add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member);
       for (Size i = 0; i < count; ++i) walk.next();
