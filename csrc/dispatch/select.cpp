@@ -49,8 +49,11 @@ std::vector<std::string> available_levels() {
 }
 
 const Level &find_level(const std::string &name) {
-  const char *forced = std::getenv("PYRNNFAST_ISA");
-  const std::string wanted = !name.empty() ? name : forced != nullptr ? forced : "";
+  static const std::string forced = [] {  // read once, at import
+    const char *value = std::getenv("PYRNNFAST_ISA");
+    return std::string(value != nullptr ? value : "");
+  }();
+  const std::string &wanted = name.empty() ? forced : name;
   for (const Level &level : kLevels)
     if (level.supported() && (wanted.empty() || wanted == level.name)) return level;
   std::string list;

@@ -17,15 +17,19 @@ struct GruForward {
   static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     start_slots<1, 4, 3>(s, row, group, acc);
   }
-  static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const vec r = sigmoid(load(acc)), z = sigmoid(load(acc + kLanes)), hidden = load(acc + 2 * kLanes);
-    const vec n = tanh(fma(r, hidden, get_slot(s.gates, s.ld_gates, s.padded, row, 0, group)));
     if (s.keep) {
-      put_slot(s, row, 0, group, n);
       put_slot(s, row, 1, group, r);
       put_slot(s, row, 2, group, z);
       put_slot(s, row, 3, group, hidden);
     }
+    store(acc + kLanes, z);
+    store(acc, fma(r, hidden, get_slot(s.gates, s.ld_gates, s.padded, row, 0, group)));
+  }
+  static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec n = tanh(load(acc)), z = load(acc + kLanes);
+    if (s.keep) put_slot(s, row, 0, group, n);
     put_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
   }
 };

@@ -14,7 +14,7 @@ struct LstmForward {
   static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     start_slots<0, 4, 4>(s, row, group, acc);
   }
-  static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const vec i = sigmoid(load(acc)), f = sigmoid(load(acc + kLanes));
     const vec g = tanh(load(acc + 2 * kLanes)), o = sigmoid(load(acc + 3 * kLanes));
     const vec c = fma(f, load(s.c_prev + row * s.ld + group * kLanes), i * g);
@@ -25,7 +25,10 @@ struct LstmForward {
       put_slot(s, row, 2, group, g);
       put_slot(s, row, 3, group, o);
     }
-    put_hidden(s, row, group, o * tanh(c));
+    store(acc, o);
+  }
+  static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    put_hidden(s, row, group, load(acc) * tanh(load(s.c_next + row * s.ld + group * kLanes)));
   }
 };
 

@@ -2,7 +2,9 @@
 // pointwise function finish while they are in the first-level cache.
 //
 // A Phase has: `vectors` (columns of a group, in vectors), `strip` (vectors of a strip),
-// start(args, row, group, acc) and finish(args, row, group, acc).
+// start(args, row, group, acc) and finish(args, row, group, acc). Where the end of finish would wait for an
+// activation of its beginning, that end is output(args, row, group, acc): the processor then works at several
+// rows at once.
 #pragma once
 
 #include "tile.hpp"
@@ -16,19 +18,31 @@ namespace {
 // K that stay close.
 constexpr Size kOuterRows = 64, kOuterStrips = 4, kOuterDepth = 512;
 
-// Groups of a block of at least `strips` strips: whole strips, in multiples of what the widest tile takes at
-// once.
-template <class Phase> inline Size block_groups(Size strips) {
-  Size groups = 1;
+// Groups of a block of at least `strips` strips: whole cache lines of states and gates, whole strips, in
+// multiples of what the widest tile takes at once.
+template <class Phase> constexpr Size block_groups(Size strips) {
+  Size groups = kBytes < 64 ? 64 / kBytes : 1;
   while (groups * Phase::vectors % (Phase::strip * strips) != 0) ++groups;
   return groups;
 }
 
+// Vectors of the largest block.
+template <class Phase> constexpr Size block_vectors() {
+  Size most = kOuterRows * block_groups<Phase>(kOuterStrips) * Phase::vectors;
+  for (Size rows = 1; rows <= kMaxRows<Phase::strip>; ++rows) {
+    const Size here = rows * block_groups<Phase>(wide(rows, Phase::strip)) * Phase::vectors;
+    most = here > most ? here : most;
+  }
+  return most;
+}
+
+template <class Phase> constexpr auto has_output(int) -> decltype(&Phase::output, true) { return true; }
+template <class Phase> constexpr bool has_output(...) { return false; }
+
 template <class Phase, class Args>
 inline void run_block(const Args &s, Size row, Size rows, Size group, Size groups, Size block_depth) {
   constexpr Size width = Phase::strip * kLanes;
-  constexpr Size one_tile = 12 * kAnyMaxRows, outer = kOuterRows * kOuterStrips * Phase::strip;
-  alignas(kBytes) real acc[kLanes * (one_tile > outer ? one_tile : outer)];
+  alignas(kBytes) real acc[kLanes * block_vectors<Phase>()];
   const Size strips = (groups * Phase::vectors + Phase::strip - 1) / Phase::strip, ldc = strips * width;
   const real *weights = s.weights + group * Phase::vectors * kLanes * s.depth;
   for (Size r = 0; r < rows; ++r)
@@ -49,6 +63,10 @@ inline void run_block(const Args &s, Size row, Size rows, Size group, Size group
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
       Phase::finish(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
+  if constexpr (has_output<Phase>(0))
+    for (Size r = 0; r < rows; ++r)
+      for (Size g = 0; g < groups; ++g)
+        Phase::output(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
 }
 
 template <class Phase, class Args> void run_phase(const Args &s) {

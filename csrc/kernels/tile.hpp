@@ -12,7 +12,6 @@ namespace pyrnnfast {
 namespace {
 
 template <int V> constexpr int kMaxRows = V == 2 ? PYRNNFAST_ROWS_2 : PYRNNFAST_ROWS_3;
-constexpr int kAnyMaxRows = kMaxRows<2> > kMaxRows<3> ? kMaxRows<2> : kMaxRows<3>;
 
 // Strips taken at once by a tile of R rows.
 template <int V, int R> constexpr int kWide = R * V >= 8 ? 1 : 12 / (R * V);
@@ -78,7 +77,7 @@ void product(Size rows, const real *a, Size lda, Size depth, const real *w, Size
   if constexpr (R > 1) product<V, R - 1>(rows, a, lda, depth, w, strip, strips, e);
 }
 
-inline Size wide(Size rows, Size width) {  // kWide at run time
+constexpr Size wide(Size rows, Size width) {  // kWide at run time
   return rows * width >= 8 ? 1 : 12 / (rows * width);
 }
 

@@ -5,6 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "../dispatch/kernel_table.hpp"
 
 #define PYRNNFAST_UNROLL _Pragma("GCC unroll 16")  // without it the accumulators of a tile go to memory
@@ -60,11 +64,19 @@ inline vec fma(vec a, vec b, vec c) {
 #endif
 }
 
-// NaN stays NaN: the comparison is false for it.
-inline vec clamp(vec x, real low, real high) {
-  x = x < splat(low) ? splat(low) : x;
-  return x > splat(high) ? splat(high) : x;
-}
+// The greater and the lesser of a bound and x; x where it is NaN. GCC makes two instructions of the general
+// form, AVX has one, which gives its second operand then.
+#if PYRNNFAST_VECTOR_BYTES == 32 && defined(__AVX__)
+inline __m256 at_least(__m256 low, __m256 x) { return _mm256_max_ps(low, x); }
+inline __m256d at_least(__m256d low, __m256d x) { return _mm256_max_pd(low, x); }
+inline __m256 at_most(__m256 high, __m256 x) { return _mm256_min_ps(high, x); }
+inline __m256d at_most(__m256d high, __m256d x) { return _mm256_min_pd(high, x); }
+#else
+inline vec at_least(vec low, vec x) { return x < low ? low : x; }
+inline vec at_most(vec high, vec x) { return x > high ? high : x; }
+#endif
+
+inline vec clamp(vec x, real low, real high) { return at_most(splat(high), at_least(splat(low), x)); }
 
 // The first `count` lanes (none if it is negative) from memory, zero in the others.
 inline vec load_part(const real *p, Size count) {
