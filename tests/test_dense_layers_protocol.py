@@ -92,9 +92,10 @@ def test_a_tape_dies_with_its_thread_and_its_slot() -> None:
     first, second = Tape(), Tape()
     slot.keep(first)
     slot.keep(second)
-    assert slot.take("Layer") is second
+    assert slot.latest("Layer") is second
+    slot.drop()
     with pytest.raises(RuntimeError, match=r"Layer\.backward needs"):
-        slot.take("Layer")
+        slot.latest("Layer")
 
 
 def test_linear_refuses_a_backward_after_a_step() -> None:
@@ -191,3 +192,4 @@ def test_bad_gradients(make, x: np.ndarray, dy: np.ndarray, spoil, error: type[E
     with pytest.raises(error, match=r"dy must .*got"):
         layer.backward(spoil(dy))
     assert not any(gradient.any() for gradient in layer.grads.values())
+    layer.backward(dy)  # the tape is still there

@@ -50,10 +50,12 @@ class Dropout(Module):
 
         dy: the gradient of y, of its shape and dtype. Returns dx = dy * kept / (1 - p).
         Raises RuntimeError without such a call, or for a second time after it; TypeError or ValueError for
-        dy of another dtype or shape.
+        dy of another dtype or shape (the tape is kept then).
         """
-        dtype, shape, kept = self._tapes.take("Dropout")
-        return self._masked(validation.shaped("dy", dy, dtype, shape), kept)
+        dtype, shape, kept = self._tapes.latest("Dropout")
+        dy = validation.shaped("dy", dy, dtype, shape)
+        self._tapes.drop()
+        return self._masked(dy, kept)
 
     def _masked(self, x: Array, kept: Booleans | None) -> Array:
         if kept is None:

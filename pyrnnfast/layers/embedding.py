@@ -68,10 +68,11 @@ class Embedding(Module):
 
         dy: [..., E], the gradient of y. The sums do not depend on the machine's number of threads.
         Raises RuntimeError without such a call, or for a second time after it; TypeError or ValueError for
-        dy of another dtype or shape.
+        dy of another dtype or shape (the tape is kept then).
         """
-        ids = self._tapes.take("Embedding")
+        ids = self._tapes.latest("Embedding")
         dy = validation.shaped("dy", dy, self.dtype, (*ids.shape, self.embedding_dim))
+        self._tapes.drop()
         if ids.size == 0:
             return
         rows, sums = sum_by_id(ids.reshape(-1), dy.reshape(-1, self.embedding_dim), self.num_embeddings)

@@ -67,14 +67,16 @@ class Linear(Module):
 
         dy: [..., out], the gradient of y. Adds dW = dy^T x and db = sum dy to `.grads`.
         Returns dx = dy W, [..., in]. Raises RuntimeError without such a call, for a second time after it, or
-        when the parameters have changed since; TypeError or ValueError for dy of another dtype or shape.
+        when the parameters have changed since; TypeError or ValueError for dy of another dtype or shape (the tape is
+        kept then).
         """
-        x, version = self._tapes.take("Linear")
+        x, version = self._tapes.latest("Linear")
         if version != self.version:
             raise RuntimeError(
                 "Linear.backward needs the parameters of the call, but they have changed since"
             )
         dy = validation.shaped("dy", dy, self.dtype, (*x.shape[:-1], self.out_features))
+        self._tapes.drop()
         dy_rows, x_rows = dy.reshape(-1, self.out_features), x.reshape(-1, self.in_features)
         gradients = {"weight": dy_rows.T @ x_rows}
         if self.has_bias:

@@ -83,18 +83,14 @@ class RecurrentLayer(Stack):
         Raises RuntimeError in eval mode, without a call before, and a second time after one call; TypeError
         and ValueError as the call does (the tape is kept then).
         """
-        tape, batched = self._take_tape()
-        try:
-            if dy is not None:
-                dy = validation.ndarray("dy", dy, self.dtype)
-                width = self.num_directions * self.hidden_size
-                validation.fits("dy", dy, self._layout(batched, tape.steps, tape.rows, width))
-                dy = self._time_major(dy, batched)
-            dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
-            dx, dstate0 = self._back(tape, dy, dstate)
-        except (TypeError, ValueError):  # bad input: the call may be repeated
-            self._tapes.keep((tape, batched))
-            raise
+        tape, batched = self._tape()
+        if dy is not None:
+            dy = validation.ndarray("dy", dy, self.dtype)
+            width = self.num_directions * self.hidden_size
+            validation.fits("dy", dy, self._layout(batched, tape.steps, tape.rows, width))
+            dy = self._time_major(dy, batched)
+        dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
+        dx, dstate0 = self._back(tape, dy, dstate)
         return self._user_layout(dx, batched), self._state_out(dstate0, batched)
 
     # --- Layouts: the user's, and [T, N, units]

@@ -125,17 +125,18 @@ class Stack(Module):
             self._tapes.keep((tape, batched))
         return y, final
 
-    def _take_tape(self) -> tuple[TapeHandle, bool]:
+    def _tape(self) -> tuple[TapeHandle, bool]:
         if not self.training:
             raise RuntimeError(
                 f"{type(self).__name__}.backward needs training mode, got a layer in eval mode: call train() "
                 "and the layer before it"
             )
-        return self._tapes.take(type(self).__name__)
+        return self._tapes.latest(type(self).__name__)
 
     def _back(self, tape: TapeHandle, dy: Array | None, dstate: Any) -> tuple[Array, State]:
         """Add to the gradients; return those of x [T, N, C] and of the initial state."""
         dx, dstate0, dweights = functional.backward(tape, dy, dstate)
+        self._tapes.drop()
         self._add_gradients(self._by_name(dweights), fresh=True)
         assert dx is not None
         return dx, dstate0

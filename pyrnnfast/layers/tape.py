@@ -11,9 +11,10 @@ TapeT = TypeVar("TapeT")
 class TapeSlot(Generic[TapeT]):
     """Holds at most one tape per Python thread, so that threads may train through one layer at once.
 
-    A layer calls `keep` when it runs in training and `drop` when it runs in eval, so that `take` (called by
-    backward) always gives the tape of this thread's latest call, once. A tape dies with its thread. Pickle
-    and deepcopy give an empty slot: a tape belongs to the call that made it, not to the layer.
+    A layer calls `keep` when it runs in training and `drop` when it runs in eval, so that `latest` always
+    gives the tape of this thread's latest call. Backward calls `drop` once its arguments are known to be
+    good: bad ones leave the tape, so that the call may be repeated. A tape dies with its thread. Pickle and
+    deepcopy give an empty slot: a tape belongs to the call that made it, not to the layer.
     """
 
     __slots__ = ("_local",)
@@ -29,15 +30,15 @@ class TapeSlot(Generic[TapeT]):
         """Forget this thread's tape, if there is one."""
         self._local.__dict__.clear()
 
-    def take(self, layer: str) -> TapeT:
-        """Hand out this thread's tape and forget it; `layer` is the name that the error carries.
+    def latest(self, layer: str) -> TapeT:
+        """Return this thread's tape; `layer` is the name that the error carries.
 
         Raises RuntimeError when this thread has none: no call in training came before, a call in eval came
         since, or backward has consumed it already.
         """
         try:
-            tape: TapeT = self._local.__dict__.pop("tape")
-        except KeyError:
+            tape: TapeT = self._local.tape
+        except AttributeError:
             raise RuntimeError(
                 f"{layer}.backward needs one call of the layer in training mode in this thread before it: "
                 f"there was none, or backward has consumed it already"
