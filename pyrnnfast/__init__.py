@@ -53,7 +53,6 @@ _SUBMODULES = (
     "runtime",
     "sampling",
     "text",
-    "torch",
     "training",
 )
 

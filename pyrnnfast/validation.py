@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -145,6 +146,13 @@ def ndarray(name: str, value: object, dtype: np.dtype[Any] | None) -> Array:
     raise TypeError(f"{name} must be an array of {expected}, got {value.dtype}{native}")
 
 
+def from_any(name: str, value: object) -> Array:
+    """Return the array of anything that has `__array__` (a tensor of PyTorch), of any dtype and rank."""
+    if not hasattr(value, "__array__") or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array, got {_kind(value)}")
+    return np.asarray(value)
+
+
 def shaped(name: str, value: object, dtype: np.dtype[Any] | None, shape: Sequence[Dimension]) -> Array:
     """Return `value`, an array of exactly `dtype` and `shape`, in C order and aligned (copied if not)."""
     array = ndarray(name, value, dtype)
@@ -169,6 +177,15 @@ def addressable(name: str, shape: Sequence[int], itemsize: int) -> None:
     """Raise ValueError unless an array of `shape` fits the address space, empty dimensions counted as 1."""
     if math.prod(max(size, 1) for size in shape) * itemsize > MAX_BYTES:
         raise ValueError(f"{name} must fit the address space, got shape {tuple(shape)}")
+
+
+def storable(name: str, shape: Sequence[int], itemsize: int) -> None:
+    """Raise ValueError unless an array of `shape`, all of it written, fits this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if math.prod(shape) * itemsize > memory:
+        raise ValueError(
+            f"{name} must fit this machine's memory of {memory / 1e9:.3g} GB, got shape {tuple(shape)}"
+        )
 
 
 def lengths(value: object, steps: int, rows: int) -> Integers:

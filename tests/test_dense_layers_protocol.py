@@ -13,6 +13,7 @@ import pytest
 from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
+from pyrnnfast.layers.recurrent import GRU
 from pyrnnfast.layers.tape import TapeSlot
 from pyrnnfast.optim import SGD
 
@@ -119,6 +120,7 @@ BAD_MAKING = [
     (lambda: Linear(1, 1, dtype=">f4"), TypeError),
     (lambda: Linear(1, 1, rng="seed"), TypeError),
     (lambda: Linear(2**40, 2**40), ValueError),
+    (lambda: Linear(1, 2**40), ValueError),
     (lambda: Embedding(0, 1), ValueError),
     (lambda: Embedding(1, 0), ValueError),
     (lambda: Embedding("5", 1), TypeError),
@@ -127,6 +129,8 @@ BAD_MAKING = [
     (lambda: Embedding(5, 1, 0.0), TypeError),
     (lambda: Embedding(5, 1, dtype=int), TypeError),
     (lambda: Embedding(2**40, 2**40), ValueError),
+    (lambda: Embedding(1, 2**40), ValueError),
+    (lambda: GRU(2**40, 1), ValueError),
     (lambda: Dropout(-0.1), ValueError),
     (lambda: Dropout(1.1), ValueError),
     (lambda: Dropout(math.nan), ValueError),

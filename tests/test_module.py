@@ -40,6 +40,8 @@ def test_names_and_views() -> None:
     for array in (tree.left.weight, tree.named_parameters()["left.weight"]):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
     with pytest.raises(AttributeError, match="read-only"):
         tree.left.weight = np.zeros(2)
     with pytest.raises(AttributeError, match="Tree has no attribute 'middle'"):
@@ -123,18 +125,21 @@ def test_load_lists_every_problem_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("bad", "error", "message"),
     [
-        ([0.0, 1.0], "must be an array, got list"),
-        (None, "must be an array, got NoneType"),
-        (np.zeros(2, ">f4"), "must have dtype float32, got >f4"),
-        (np.zeros(2, object), "must have dtype float32, got object"),
+        ([0.0, 1.0], TypeError, "'left.weight' must be an array, got list"),
+        (None, TypeError, "must be an array, got None"),
+        (np.ma.array(np.zeros(2, "f4"), mask=[0, 1]), TypeError, "must be an array, got MaskedArray"),
+        (np.zeros(2, ">f4"), ValueError, "must have dtype float32, got >f4"),
+        (np.zeros(2, object), ValueError, "must have dtype float32, got object"),
     ],
 )
-def test_load_refuses(bad: object, message: str) -> None:
+def test_load_refuses(bad: object, error: type[Exception], message: str) -> None:
     tree = Tree()
-    with pytest.raises(ValueError, match=message):
+    version = tree.version
+    with pytest.raises(error, match=message):
         tree.load_state_dict({**tree.state_dict(), "left.weight": bad})
+    assert tree.version == version
 
 
 @pytest.mark.parametrize("state", [None, [("left.weight", np.zeros(2))], np.zeros(3)])

@@ -73,10 +73,10 @@ def bad_state(**changes: object) -> dict[str, object]:
         ({"exp_avg.p1": np.zeros(3)}, "unexpected 'exp_avg.p1'"),
         ({"exp_avg.p0": np.zeros(4)}, r"'exp_avg.p0' must be float64 \(3,\), got float64 \(4,\)"),
         ({"exp_avg.p0": np.zeros(3, np.float32)}, "must be float64 .* got float32"),
-        ({"exp_avg.p0": [0.0, 0.0, 0.0]}, "must be an array, got list"),
         ({"lr": -1.0}, "lr must be .* got -1"),
         ({"lr": "fast"}, "lr must be .* got 'fast'"),
         ({"lr": np.zeros(2)}, "lr must be .* got"),
+        ({"lr": np.ma.array(0.1, mask=True)}, "lr must be .* got MaskedArray"),
         ({"beta1": 1.0}, "beta1 must be .* got 1"),
         ({"beta2": math.nan}, "beta2 must be .* got nan"),
         ({"steps": 1.5}, "steps must be .* got 1.5"),
@@ -91,6 +91,14 @@ def test_a_bad_state_is_refused_and_changes_nothing(changes: dict, message: str)
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(bad_state(**changes))
     np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize("value", [[0.0, 0.0, 0.0], np.ma.array(np.zeros(3), mask=[0, 1, 0])])
+def test_a_buffer_that_is_no_array_is_refused(value: object) -> None:
+    optimizer = Adam(Bag((3,)), lr=0.25)
+    with pytest.raises(TypeError, match=r"'exp_avg\.p0' must be an array, got (list|MaskedArray)"):
+        optimizer.load_state_dict(bad_state(**{"exp_avg.p0": value}))
+    assert optimizer.lr == 0.25
 
 
 def test_all_problems_of_a_state_are_listed() -> None:

@@ -82,6 +82,8 @@ def test_submodules_are_imported_when_used() -> None:
     code = "import sys, pyrnnfast; assert 'pyrnnfast.text' not in sys.modules; print(pyrnnfast.text.__name__)"
     assert python(code).stdout == "pyrnnfast.text\n"
     assert "functional" in dir(pyrnnfast)
+    for name in dir(pyrnnfast):
+        assert hasattr(pyrnnfast, name), name
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pyrnnfast.nonsense
 

@@ -41,7 +41,7 @@ class Embedding(Module):
         self.dtype = validation.float_dtype("dtype", dtype)
         generator = validation.generator(rng)
         shape = (self.num_embeddings, self.embedding_dim)
-        validation.addressable("the weight", shape, self.dtype.itemsize)
+        validation.storable("the weight", shape, self.dtype.itemsize)
         weight = init.normal(generator, shape, 1.0, self.dtype)
         if padding_idx is not None:
             weight[padding_idx] = 0

@@ -39,7 +39,7 @@ class Linear(Module):
         generator = validation.generator(rng)
         bound = 1 / math.sqrt(self.in_features)
         shape = (self.out_features, self.in_features)
-        validation.addressable("the weight", shape, self.dtype.itemsize)
+        validation.storable("the weight", shape, self.dtype.itemsize)
         self._add_parameter("weight", init.uniform(generator, shape, bound, self.dtype))
         if self.has_bias:
             self._add_parameter("bias", init.uniform(generator, shape[:1], bound, self.dtype))
@@ -67,8 +67,8 @@ class Linear(Module):
 
         dy: [..., out], the gradient of y. Adds dW = dy^T x and db = sum dy to `.grads`.
         Returns dx = dy W, [..., in]. Raises RuntimeError without such a call, for a second time after it, or
-        when the parameters have changed since; TypeError or ValueError for dy of another dtype or shape (the tape is
-        kept then).
+        when the parameters have changed since; TypeError or ValueError for dy of another dtype or shape (the
+        tape is kept then).
         """
         x, version = self._tapes.latest("Linear")
         if version != self.version:

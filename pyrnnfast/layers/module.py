@@ -9,16 +9,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pyrnnfast import validation
 from pyrnnfast._types import Array
 
 ModuleT = TypeVar("ModuleT", bound="Module")
 
 
 def read_only(array: Array) -> Array:
-    """View `array` without the right to write."""
-    view: Array = array.view()
-    view.flags.writeable = False
-    return view
+    """View `array` without the right to write, which cannot be taken back as that of `array.view()` can."""
+    return np.asarray(array.data.toreadonly())
 
 
 class Module:
@@ -143,8 +142,9 @@ class Module:
 
         state: the arrays by parameter name (anything with `__array__`), of the parameters' shapes and dtypes,
         as `state_dict` gives them.
-        Raises TypeError when state is no mapping, and one ValueError that lists every missing, unexpected,
-        misshaped and mis-dtyped key; nothing is changed then.
+        Raises TypeError when state is no mapping or a value no array (a masked one is none), and one
+        ValueError that lists every missing, unexpected, misshaped and mis-dtyped key. Nothing is changed
+        then.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a mapping of names to arrays, got {type(state).__name__}")
@@ -155,10 +155,7 @@ class Module:
         for name, parameter in own.items():
             if name not in state:
                 continue
-            if not hasattr(state[name], "__array__"):
-                problems.append(f"{name!r} must be an array, got {type(state[name]).__name__}")
-                continue
-            value = np.asarray(state[name])
+            value = validation.from_any(repr(name), state[name])
             if value.dtype != parameter.dtype:
                 problems.append(f"{name!r} must have dtype {parameter.dtype}, got {value.dtype}")
             if value.shape != parameter.shape:

@@ -59,8 +59,8 @@ class Stack(Module):
         hidden, gates, directions = self.hidden_size, validation.GATES[self.cell], self.num_directions
         bound = 1 / math.sqrt(hidden)
         units = gates * hidden
-        widest = max(self.input_size, directions * hidden)
-        validation.addressable("the weights", (units, widest), self.dtype.itemsize)
+        widest = max(self.input_size, hidden if self.num_layers == 1 else directions * hidden)
+        validation.storable("each matrix of weights", (units, widest), self.dtype.itemsize)
         for layer in range(self.num_layers):
             below = self.input_size if layer == 0 else directions * hidden
             for reverse in ["", "_reverse"][:directions]:

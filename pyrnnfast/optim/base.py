@@ -96,8 +96,8 @@ class Optimizer:
 
         state: as `state_dict` gives it, of the same kind of optimizer on the same parameters; a number may
         also come as an array of one element.
-        Raises TypeError when state is no mapping, and one ValueError that lists every missing, unexpected and
-        bad entry; nothing is changed then.
+        Raises TypeError when state is no mapping or a buffer no array (a masked one is none), and one
+        ValueError that lists every missing, unexpected and bad entry; nothing is changed then.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -108,12 +108,13 @@ class Optimizer:
         problems = [f"missing {name!r}" for name in expected if name not in state]
         problems += [f"unexpected {name!r}" for name in state if name not in expected]
         numbers: dict[str, float] = {}
+        arrays = {name: validation.from_any(repr(name), state[name]) for name in buffers if name in state}
         for name in expected:
             if name not in state:
                 continue
             try:
                 if name in buffers:
-                    self._check_buffer(name, state[name])
+                    self._check_buffer(name, arrays[name])
                 else:
                     numbers[name] = self._check_option(name, _scalar(name, state[name]))
             except (TypeError, ValueError) as error:
@@ -128,7 +129,7 @@ class Optimizer:
         self._steps = int(numbers.pop("steps"))
         self._options = numbers
         for name, array in buffers.items():
-            array[...] = state[name]
+            array[...] = arrays[name]
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in self._options.items())
@@ -151,10 +152,8 @@ class Optimizer:
             return validation.flag(name, value)
         return validation.number(name, value, at_least=0, below=1 if name in BELOW_ONE else None)
 
-    def _check_buffer(self, name: str, value: object) -> None:
+    def _check_buffer(self, name: str, value: Array) -> None:
         own = self._named_buffers()[name]
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{name!r} must be an array, got {type(value).__name__}")
         if value.shape != own.shape or value.dtype != own.dtype:
             raise ValueError(f"{name!r} must be {own.dtype} {own.shape}, got {value.dtype} {value.shape}")
 
@@ -168,6 +167,6 @@ class Optimizer:
 
 def _scalar(name: str, value: object) -> object:
     """Take the number out of an array of one element; files may hold a flag as 0 or 1."""
-    if isinstance(value, np.ndarray) and value.size == 1:
+    if isinstance(value, np.ndarray) and value.size == 1 and not isinstance(value, np.ma.MaskedArray):
         value = value.item()
     return bool(value) if name in FLAGS and isinstance(value, (int, float)) and value in (0, 1) else value
