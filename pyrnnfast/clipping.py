@@ -41,8 +41,8 @@ def clip_grad_norm_(
     As torch.nn.utils.clip_grad_norm_ (Pascanu et al. 2013), where "raise" is error_if_nonfinite=True.
     """
     arrays = _arrays(grads)
-    limit = _positive_or_infinite("max_norm", max_norm, zero=True)
-    p = _positive_or_infinite("norm_type", norm_type, zero=False)
+    limit = validation.number("max_norm", max_norm, at_least=0, infinite=True)
+    p = validation.number("norm_type", norm_type, above=0, infinite=True)
     validation.choice("nonfinite", nonfinite, NONFINITE)
     norm = _norm(arrays, p)
     if not math.isfinite(norm):
@@ -69,7 +69,7 @@ def clip_grad_value_(grads: Gradients, clip_value: float) -> None:
     As torch.nn.utils.clip_grad_value_.
     """
     arrays = _arrays(grads)
-    limit = _positive_or_infinite("clip_value", clip_value, zero=True)
+    limit = validation.number("clip_value", clip_value, at_least=0, infinite=True)
     for array in arrays:
         with np.errstate(over="ignore"):
             bound = array.dtype.type(limit)
@@ -88,12 +88,6 @@ def _arrays(grads: object) -> list[Array]:
         )
     named = grads.items() if isinstance(grads, Mapping) else enumerate(grads)
     return [validation.writable(f"grads[{name!r}]", array) for name, array in named]
-
-
-def _positive_or_infinite(name: str, value: float, zero: bool) -> float:
-    if isinstance(value, (float, np.floating)) and value == math.inf:
-        return math.inf
-    return validation.number(name, value, at_least=0 if zero else None, above=None if zero else 0)
 
 
 def _norm(arrays: list[Array], p: float) -> float:

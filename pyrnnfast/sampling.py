@@ -104,12 +104,13 @@ def probabilities(logits: Array, options: SamplingOptions | None = None) -> Arra
 def sample(logits: Array, options: SamplingOptions | None = None, *, seed: int, step: int = 0) -> Integers:
     """Draw one token from each row of logits.
 
-    logits: [V] or [N, V], float32 or float64. options: default SamplingOptions(). seed: 0 to 2**64 - 1.
+    logits: [..., V], float32 or float64. options: default SamplingOptions(). seed: 0 to 2**64 - 1.
     step: the number of the draw, 0 to 2**32 - 1: give each draw of a sequence its own.
-    Returns int64 [] or [N]. Raises as `probabilities`.
+    Returns int64 [...]; a row's number, which its draw depends on, is its place in C order. Raises as
+    `probabilities`.
     """
     rows, options = _rows(logits, options)
-    seed, step = validation.seed(seed), validation.integer("step", step, 0, 2**32 - 1)
+    seed, step = validation.seed(seed), validation.integer("step", step, 0, validation.MAX_STEPS)
     redraw = -1 if options.redraw is None else options.redraw
     found = np.empty(len(rows), np.int64)
     for row, z in enumerate(rows):
@@ -157,7 +158,7 @@ def generate(
     validation.fits("first", inputs, ("N",))
     shape = (packed.num_layers, inputs.size, packed.hidden_size)
     h0, c0 = validation.state("state", state, packed.cell, packed.dtype, shape)
-    length = validation.integer("length", length, 0, 2**32 - 1)
+    length = validation.integer("length", length, 0, validation.MAX_STEPS)
     validation.addressable("the tokens", (inputs.size, length), 8)
     zeros = functools.partial(np.zeros, shape, packed.dtype)
     tokens, lengths, h, c = _backend.current().generate(

@@ -21,6 +21,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 MAX_SEED = 2**64 - 1
 MAX_THREADS = 1024
 MAX_BYTES = 2**63 - 1
+MAX_STEPS = 2**32 - 1  # a step is one word of the counter that draws come from
 
 Dimension = int | str
 """A size, or the letter of a size that may be anything."""
@@ -53,8 +54,9 @@ def number(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    infinite: bool = False,
 ) -> float:
-    """Return `value` as float; it must be a finite number (not a bool) in the range."""
+    """Return `value` as float; it must be a number (not a bool) in the range, finite or `infinite`."""
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if is_number:
         try:
@@ -62,7 +64,7 @@ def number(
         except OverflowError:  # an int past every float
             result = math.inf
         if (
-            math.isfinite(result)
+            (math.isfinite(result) or (infinite and not math.isnan(result)))
             and (at_least is None or result >= at_least)
             and (above is None or result > above)
             and (at_most is None or result <= at_most)
@@ -70,7 +72,9 @@ def number(
         ):
             return result
     limits = (("at least", at_least), ("above", above), ("at most", at_most), ("below", below))
-    expected = "a finite number" + " and".join(f" {words} {x:g}" for words, x in limits if x is not None)
+    expected = ("a number" if infinite else "a finite number") + " and".join(
+        f" {words} {x:g}" for words, x in limits if x is not None
+    )
     raise (ValueError if is_number else TypeError)(f"{name} must be {expected}, got {_kind(value)}")
 
 
@@ -105,6 +109,23 @@ def choice(name: str, value: object, options: Sequence[str]) -> str:
     return value
 
 
+def listed(name: str, value: object, kind: type[Any], expected: str) -> Sequence[Any]:
+    """Return `value`; it must be a list or a tuple of objects of the class `kind`."""
+    several = isinstance(value, (list, tuple))
+    for each in value if several else [value]:  # type: ignore[attr-defined]
+        if not several or not isinstance(each, kind):
+            raise TypeError(f"{name} must be {expected}, got {_kind(each)}" + " in a list" * several)
+    return value  # type: ignore[return-value]
+
+
+def path(name: str, value: object) -> str:
+    """Return `value` as str; it must be a str or an os.PathLike, and not empty."""
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text:
+        raise (ValueError if text == "" else TypeError)(f"{name} must be a path, got {_kind(value)}")
+    return text
+
+
 def generator(rng: object) -> np.random.Generator:
     """Turn `rng` into a Generator: itself, one seeded with an integer, or a fresh one for None."""
     if isinstance(rng, np.random.Generator):
@@ -132,18 +153,15 @@ def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
 
 def ndarray(name: str, value: object, dtype: np.dtype[Any] | None) -> Array:
     """Return `value`, an array of exactly `dtype` (None: of float32 or float64), of any rank."""
-    if isinstance(value, np.ndarray):
-        got = value.dtype
-        # A masked array's mask would be ignored in silence, so it is no array here.
-        if (got == dtype if dtype is not None else got in FLOATS) and not isinstance(
-            value, np.ma.MaskedArray
-        ):
-            return value if type(value) is np.ndarray else value.view(np.ndarray)
-    expected = "float32 or float64" if dtype is None else str(dtype)
+    expected = "float32 or float64" if dtype is None else dtype
+    # A masked array's mask would be ignored in silence, so it is no array here.
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a NumPy array of {expected}, got {_kind(value)}")
-    native = "" if value.dtype.isnative else " (not in native byte order)"
-    raise TypeError(f"{name} must be an array of {expected}, got {value.dtype}{native}")
+    got = value.dtype
+    if got == dtype if dtype is not None else got in FLOATS:
+        return value if type(value) is np.ndarray else value.view(np.ndarray)
+    native = "" if got.isnative else " (not in native byte order)"
+    raise TypeError(f"{name} must be an array of {expected}, got {got}{native}")
 
 
 def from_any(name: str, value: object) -> Array:
@@ -183,9 +201,8 @@ def storable(name: str, shape: Sequence[int], itemsize: int) -> None:
     """Raise ValueError unless an array of `shape`, all of it written, fits this machine's memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if math.prod(shape) * itemsize > memory:
-        raise ValueError(
-            f"{name} must fit this machine's memory of {memory / 1e9:.3g} GB, got shape {tuple(shape)}"
-        )
+        room = f"this machine's memory of {memory / 1e9:.3g} GB"
+        raise ValueError(f"{name} must fit {room}, got shape {tuple(shape)}")
 
 
 def lengths(value: object, steps: int, rows: int) -> Integers:
@@ -251,14 +268,13 @@ def weights(
             f"got {first.shape} and {second.shape}"
         )
     inputs, hidden, gates = first.shape[1], second.shape[1], GATES[cell]
+    units = gates * hidden
     checked = []
     for i, array in enumerate(value):
         which, k = i % each, i // each
         below = inputs if k < directions else directions * hidden
-        shape = [(gates * hidden, below), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,)][
-            which
-        ]
-        checked.append(shaped(f"weights[{i}]", array, first.dtype, shape))
+        shapes = ((units, below), (units, hidden), (units,), (units,))
+        checked.append(shaped(f"weights[{i}]", array, first.dtype, shapes[which]))
     return checked, inputs, hidden
 
 

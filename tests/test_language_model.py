@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from conftest import refuses
 from numeric import CELLS as RECURRENT
 
 from pyrnnfast.layers.module import Module
@@ -187,14 +188,23 @@ def test_a_prompt_is_read() -> None:
     assert network.training
 
 
-def test_specials_are_not_drawn_and_eos_ends() -> None:
+def test_specials_of_characters_are_not_drawn() -> None:
     network = model()
     words = network.vocabulary
-    with network.update() as parameters:
-        parameters["decoder.bias"][[words.pad_id, words.bos_id, words.unk_id]] = 50
+    with network.update() as parameters:  # <EOS> too: no text of characters has it
+        parameters["decoder.bias"][[words.pad_id, words.bos_id, words.unk_id, words.eos_id]] = 50
     for text in network.sample(count=20, length=50, seed=0):
         assert "<" not in text
+        assert len(text) == 50
     assert "<UNK>" in network.sample(length=50, seed=0, allow_unknown=True)[0]
+
+
+def test_the_end_of_a_line_ends_a_text_of_words() -> None:
+    words = Vocabulary.from_text(TEXT.replace(". ", "\n"), unit="word")
+    network = LanguageModel(words, embedding=5, hidden=24, rng=0)
+    network.fit(TEXT.replace(". ", "\n"), steps=60, batch=4, window=12, lr=2e-2)
+    drawn = network.sample("the", length=50, count=9, temperature=0.5, seed=0)
+    assert max(len(text.split()) for text in drawn) < 50
     with network.update() as parameters:
         parameters["decoder.bias"][words.eos_id] = 100
     assert network.sample(count=3, length=50, seed=0) == ["", "", ""]
@@ -205,13 +215,51 @@ def test_unknown_characters_of_a_prompt_are_told() -> None:
     with pytest.warns(UserWarning, match="does not know 2 of the prompt's tokens") as caught:
         network.sample("Ä the €", seed=0)
     assert caught[0].filename == __file__
-    for bad in (3, ["a", 3]):
-        with pytest.raises(TypeError, match="prompt"):
-            network.sample(bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="temperature must be"):
-        network.sample(temperature=-1)
-    with pytest.raises(ValueError, match="count must be"):
-        network.sample(count=0)
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (TypeError, {"prompt": 3}),
+        (TypeError, {"prompt": b"the"}),
+        (TypeError, {"prompt": ["a", 3]}),
+        (TypeError, {"prompt": {"a": 1}}),
+        (TypeError, {"allow_unknown": "no"}),
+        (TypeError, {"length": 1.0}),
+        (TypeError, {"seed": 0.5}),
+        (TypeError, {"count": "2", "prompt": ["a"]}),
+        (ValueError, {"count": 2, "prompt": ["a", "b"]}),
+        (ValueError, {"count": 0}),
+        (ValueError, {"length": 2**32}),
+        (ValueError, {"temperature": -1}),
+        (ValueError, {"seed": -1}),
+    ],
+    ids=str,
+)
+def test_bad_samples(error: type[Exception], options: dict[str, object]) -> None:
+    network = model()
+    before = network.rng.bit_generator.state
+    refuses(error, lambda: network.sample(**options))
+    assert network.rng.bit_generator.state == before
+
+
+def test_bad_ids() -> None:
+    network = model()
+    for error, ids in (
+        (ValueError, np.zeros(3, np.int64)),
+        (ValueError, np.zeros((1, 2, 3), np.int64)),
+        (ValueError, np.full((2, 2), 99)),
+        (TypeError, np.zeros((2, 2))),
+        (TypeError, [[1, 2]]),
+    ):
+        refuses(error, lambda ids=ids: network(ids))
+
+
+def test_bad_locations() -> None:
+    for location, error in ((3, TypeError), (None, TypeError), (b"m", TypeError), ("", ValueError)):
+        refuses(error, lambda location=location: model().save(location))
+        refuses(error, lambda location=location: LanguageModel.load(location))
+    refuses(TypeError, lambda: LanguageModel.load("absent", rng="0"))
 
 
 # --- Learning

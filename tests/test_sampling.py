@@ -192,6 +192,13 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
     assert len({tuple(row) for row in many.tokens[::7]}) == 1
 
 
+def test_rows_of_any_rank_are_numbered_in_c_order() -> None:
+    logits = np.random.default_rng(0).standard_normal((4, 5, 6))
+    flat = sampling.sample(logits.reshape(20, 6), seed=3, step=7)
+    np.testing.assert_array_equal(sampling.sample(logits, seed=3, step=7), flat.reshape(4, 5))
+    assert sampling.sample(logits[0, 0], seed=3, step=7).shape == ()
+
+
 def test_seeds() -> None:
     parts = machine()
     first, again = generate(parts, seed=2**64 - 1), generate(parts, seed=2**64 - 1)

@@ -236,14 +236,42 @@ def test_divergence_is_told() -> None:
         (ValueError, {"steps": 5, "holdout": 1.0}),
         (ValueError, {"steps": 5, "valid_every": 0}),
         (ValueError, {"steps": 5, "patience": 0}),
+        (ValueError, {"steps": 5, "valid": ""}),
+        (ValueError, {"steps": 5, "clip": 0.0}),
+        (ValueError, {"steps": 5, "clip": math.nan}),
+        (ValueError, {"steps": 5, "model": ""}),
         (TypeError, {"steps": 5, "valid": 3}),
         (TypeError, {"steps": 5.0}),
+        (TypeError, {"steps": 5, "clip": "a"}),
+        (TypeError, {"steps": 5, "callbacks": [3]}),
+        (TypeError, {"steps": 5, "callbacks": Callback()}),
+        (TypeError, {"steps": 5, "model": 3}),
+        (TypeError, {"steps": 5, "history": 3}),
+        (TypeError, {"steps": 5, "resume": "yes"}),
     ],
     ids=str,
 )
 def test_bad_options(error: type[Exception], options: dict[str, object]) -> None:
-    with pytest.raises(error):
-        model().fit(TEXT, **options)
+    network = model()
+    with pytest.raises(error, match=r" must .*got |too short"):
+        network.fit(TEXT, **options)
+    for name, value in network.state_dict().items():
+        np.testing.assert_array_equal(value, model().state_dict()[name])
+
+
+@pytest.mark.parametrize("name", ["model", "history"])
+def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path, name: str) -> None:
+    steps: list[Progress] = []
+    watch = Callback()
+    watch.on_step = steps.append  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="No such file"):
+        model().fit(TEXT, steps=5, callbacks=[watch], **{name: tmp_path / "absent" / "file"}, **RUN)
+    assert not steps
+
+
+def test_any_norm_of_gradients_may_be_allowed(tmp_path: Path) -> None:
+    for steps, resume in ((3, False), (5, True)):
+        model().fit(TEXT, steps=steps, clip=math.inf, model=tmp_path / "m", resume=resume, **RUN)
 
 
 def test_blas_has_its_threads_again_afterwards() -> None:

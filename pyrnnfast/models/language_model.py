@@ -94,6 +94,7 @@ class LanguageModel(Module):
         ids: [T, N] integers. state: h [L, N, H], for the LSTM (h, c); zeros by default.
         Returns (logits [T, N, V], state). Raises TypeError or ValueError for a wrong dtype, shape or range.
         """
+        validation.fits("ids", validation.indices("ids", ids, len(self.vocabulary)), ("T", "N"))
         y, final = self.recurrent(self.embedding(ids), state)
         return self.decoder(self.dropout(y)), final
 
@@ -146,13 +147,15 @@ class LanguageModel(Module):
         text: what is trained on. valid: held-out text; None takes the last `holdout` of text (0: none).
         minutes, steps: how long, one of them; `training.Budget` says which learning rate follows.
         batch, window: N rows of T tokens a step. lr: the highest learning rate. clip: the largest norm of the
-        gradients. valid_every: steps between validations, with `steps` (with `minutes` there are 15).
+        gradients, infinity for any. valid_every: steps between validations, with `steps` (with `minutes`
+        there are 15).
         patience: end after so many validations without a new best.
         model: a file that is written at each validation, with a checkpoint beside it; None for neither.
         history: a CSV of the losses. resume: go on from the checkpoint, with the same data and options.
         In the end the model has the weights of the best validation.
-        Returns Outcome(progress, reason). Raises ValueError for texts that are too short, for a checkpoint of
-        another run and when training diverges, OSError when a file cannot be written.
+        Returns Outcome(progress, reason). Raises TypeError and ValueError for arguments of a wrong type or
+        range, ValueError also for texts that are too short, for a checkpoint of another run and when training
+        diverges, OSError when a file cannot be written.
         """
         trainer = language_training.prepare(
             self,
@@ -200,25 +203,33 @@ class LanguageModel(Module):
         vocabulary does not have are read as `<UNK>`, with a warning. length: the most tokens to draw.
         count: how many texts, for one prompt. temperature: 0 is greedy. top_k, top_p: see SamplingOptions.
         allow_unknown: whether `<UNK>` may be drawn; else it is drawn again. seed: 0 to 2**64 - 1; None takes
-        one from the model's generator. `<PAD>` and `<BOS>` are never drawn, and `<EOS>` ends a text.
+        one from the model's generator.
+        `<PAD>` and `<BOS>` are never drawn. `<EOS>`, the end of a line, ends a text of words; in one of
+        characters, which have line feeds, it is never drawn either.
         Returns the texts, without their prompts. Raises TypeError and ValueError for a wrong type or range.
         """
-        prompts = [prompt] * validation.integer("count", count, 1) if isinstance(prompt, str) else prompt
-        if not isinstance(prompts, (list, tuple)) or not all(isinstance(each, str) for each in prompts):
-            raise TypeError("prompt must be a str or a sequence of them")
-        length = validation.integer("length", length, 0)
+        count = validation.integer("count", count, 1)
+        length = validation.integer("length", length, 0, validation.MAX_STEPS)
+        options = SamplingOptions(temperature, top_k, top_p)
+        allow_unknown = validation.flag("allow_unknown", allow_unknown)
+        if isinstance(prompt, str):
+            prompts = [prompt] * count
+        else:
+            prompts = list(validation.listed("prompt", prompt, str, "a str or a list of them"))
+            if count != 1:
+                raise ValueError(f"count must be 1 with a prompt for each text, got {count}")
         if seed is None:
             seed = int(self.rng.integers(validation.MAX_SEED, dtype=np.uint64, endpoint=True))
-        options = SamplingOptions(temperature, top_k, top_p)
-        return language_use.sample(self, prompts, length, options, allow_unknown, seed)
+        return language_use.sample(self, prompts, length, options, allow_unknown, validation.seed(seed))
 
     # --- Files
 
     def save(self, location: str | os.PathLike[str]) -> None:
         """Write weights, configuration and vocabulary into one safetensors file, whole or not at all.
 
-        Raises OSError when it cannot be written.
+        Raises TypeError when location is no path, OSError when it cannot be written.
         """
+        location = validation.path("location", location)
         language_files.save(location, self.configuration, self.vocabulary, self.state_dict())
 
     @classmethod
@@ -226,10 +237,11 @@ class LanguageModel(Module):
         """Read a model that `save` wrote.
 
         rng: as the constructor's; it plays a part only in dropout and in sampling without a seed.
-        Raises OSError when the file cannot be read, ValueError with one sentence when it is no such model, is
-        truncated, or contradicts itself.
+        Raises TypeError when location is no path, OSError when the file cannot be read, ValueError with one
+        sentence when it is no such model, is truncated, or contradicts itself.
         """
-        configuration, vocabulary, tensors = language_files.load(location)
+        rng = validation.generator(rng)
+        configuration, vocabulary, tensors = language_files.load(validation.path("location", location))
         model = cls(vocabulary, **configuration, rng=rng)
         model.load_state_dict(tensors)
         return model.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from pyrnnfast.models import language_use
 from pyrnnfast.optim import Adam
 from pyrnnfast.text import ContiguousWindows
 from pyrnnfast.training import Budget, Callback, History, Trainer, checkpoint
-from pyrnnfast.training.files import Location
+from pyrnnfast.training.files import Location, check_writable
 
 if TYPE_CHECKING:
     from pyrnnfast.models.language_model import LanguageModel
@@ -109,6 +110,8 @@ def split(text: str, valid: str | None, holdout: float) -> tuple[str, str]:
         if not isinstance(part, str) and not (part is None and name == "valid"):
             raise TypeError(f"{name} must be a str, got {type(part).__name__}")
     validation.number("holdout", holdout, at_least=0, below=1)
+    if valid == "":
+        raise ValueError("valid must be a text, or None to hold a part of text out (holdout=0: none), got ''")
     if valid is not None:
         return text, valid
     cut = len(text) - int(len(text) * holdout)
@@ -144,8 +147,18 @@ def prepare(
     validation.integer("window", window, 1)
     validation.integer("valid_every", valid_every, 1)
     validation.number("lr", lr, above=0)
+    clip = validation.number("clip", clip, above=0, infinite=True)
+    resume = validation.flag("resume", resume)
+    for name, file in (("model", model_file), ("history", history_file)):
+        if file is not None:
+            validation.path(name, file)
+    validation.listed("callbacks", callbacks, Callback, "a list of Callbacks")
     if patience is not None:
         validation.integer("patience", patience, 1)
+    beside = None if model_file is None else checkpoint.path_beside(model_file)
+    for file in (model_file, beside, history_file):
+        if file is not None:
+            check_writable(file)
     ids = model.vocabulary.encode(train, bos=True)
     needed = batch * window
     if ids.size <= needed:
@@ -154,7 +167,6 @@ def prepare(
             f"{window} needs at least {needed}; give more text, or a smaller batch or window"
         )
     held_out = model.vocabulary.encode(valid, bos=True) if valid else None
-    beside = None if model_file is None else checkpoint.path_beside(model_file)
     state = best = None
     if resume:
         if beside is None or model_file is None:
@@ -168,7 +180,7 @@ def prepare(
         "batch": batch,
         "window": window,
         "lr": float(lr),
-        "clip": float(clip),
+        "clip": clip if clip < math.inf else None,  # JSON has no infinity
         "by": "minutes" if steps is None else "steps",
     }
     every = None if steps is None else valid_every

@@ -102,11 +102,14 @@ def sample(
 ) -> list[str]:
     """Do `LanguageModel.sample`: one text for each prompt."""
     words = model.vocabulary
+    # A text of characters has no <EOS>, so none was ever learnt; in one of words each line ends in it.
+    ends = words.unit == "word"
+    banned = (words.pad_id, words.bos_id, None if ends else words.eos_id)
     options = replace(
         options,
-        banned=tuple(id for id in (words.pad_id, words.bos_id) if id is not None),
+        banned=tuple(id for id in banned if id is not None),
         redraw=None if allow_unknown else words.unk_id,
-        stop=words.eos_id,
+        stop=words.eos_id if ends else None,
     )
     first, state = _prime(model, prompts)
     parameters = model.named_parameters()
