@@ -54,7 +54,18 @@ def save(location: Location, kind: str, description: Mapping[str, Any], tensors:
         "description": json.dumps(description, allow_nan=False),
     }
     dense = {name: np.array(tensor, order="C") for name, tensor in tensors.items()}
-    write_whole(location, safetensors.numpy.save(dense, metadata))
+    write_whole(location, _ordered(safetensors.numpy.save(dense, metadata)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, whose order differs from call to call, so equal runs give
+    equal files."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def load(location: Location, kind: str) -> Stored:
