@@ -183,7 +183,7 @@ def test_report_as_json_and_tables() -> None:
 def bench(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     require("typer")
     require("rich")
-    environment = {**ENVIRONMENT, "COLUMNS": "300"}
+    environment = {**ENVIRONMENT, "COLUMNS": "80"}
     command = [sys.executable, "-m", "pyrnnfast", "bench", *options]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
@@ -194,8 +194,12 @@ def test_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     result = bench("--suite=tiny", "--quick", "--cell=lstm", "--threads=1", "--json=f.json", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "GFLOP/s" in result.stdout
+    rows = [line for line in result.stdout.splitlines() if "│" in line]
+    assert len(rows) == 4, result.stdout  # piped, so each row is one line
+    assert all("LSTM" in row and "N " in row for row in rows)
     data = json.loads((tmp_path / "f.json").read_text())
     assert [row["cell"] for row in data["rows"]] == ["lstm"] * 4
+    assert [path.name for path in tmp_path.iterdir()] == ["f.json"]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +210,8 @@ def test_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
         ("--threads=2000", "--threads must be 0 to 1024, got 2000"),
         ("--suite=huge", "--suite must be one of overview"),
         ("--json=no/such/folder.json", "--json must be a file in an existing folder"),
+        ("--json=/proc/f.json", "/proc/f.json: No such file"),
+        ("--json=/dev/null", "/dev/null: must be the name of a file"),
     ],
 )
 def test_command_refuses_bad_options_in_one_line(option: str, complaint: str, tmp_path: Path) -> None:

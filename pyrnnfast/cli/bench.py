@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,8 @@ CELLS = {
     "rnn_relu": "rnn_relu",
     "gru_reset_before": "gru_reset_before",
 }
+WIDEST = 1000
+"""Characters of a line of a table that is not for a terminal."""
 
 
 def bench(
@@ -37,9 +40,11 @@ def bench(
     Every library gets the same weights and inputs, and its results are held against ours before it is timed.
     """
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from pyrnnfast import benchmark, runtime
+    from pyrnnfast.training.files import check_writable, write_whole
     from pyrnnfast.validation import MAX_THREADS
 
     if not 0 <= threads <= MAX_THREADS:
@@ -48,6 +53,8 @@ def bench(
         raise ValueError(f"--suite must be one of {', '.join(benchmark.SUITES)}, got {suite}")
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise ValueError(f"--json must be a file in an existing folder, got {json_file}")
+    if json_file is not None:
+        check_writable(json_file)
     unknown = [name for name in cell or () if name not in CELLS]
     if unknown:
         raise ValueError(f"--cell must be one of {', '.join(CELLS)}, got {unknown[0]}")
@@ -64,6 +71,10 @@ def bench(
     if markdown:
         typer.echo(benchmark.markdown(report))
     else:
-        Console().print(benchmark.rich_table(report))
+        console, table = Console(), benchmark.rich_table(report)
+        if not sys.stdout.isatty():  # nothing to fit into: let no cell be broken into lines
+            widest = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+            console.width = max(console.width, widest)
+        console.print(table)
     if json_file is not None:
-        json_file.write_text(json.dumps(benchmark.to_json(report), indent=2) + "\n", encoding="utf-8")
+        write_whole(json_file, (json.dumps(benchmark.to_json(report), indent=2) + "\n").encode())
