@@ -9,6 +9,7 @@ import pytest
 from conftest import require
 
 from pyrnnfast.models import LanguageModel
+from pyrnnfast.models.language_model import CELLS
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import checkpoint
 
@@ -78,7 +79,10 @@ def fails(folder: Path, words: list[object]) -> str:
         (["train", "text.txt", "--model", "folder"], "it is a directory"),
         (["train", "text.txt", "--model", "text.txt", "--force"], "would overwrite a text that is read"),
         (["train", "text.txt", "--model", "none/m.safetensors"], "No such file or directory"),
-        (["train", "text.txt", "--model", "/proc/m.safetensors"], "/proc/"),
+        (["train", "text.txt", "--model", "/proc/m.safetensors"], "/proc/m.safetensors: No such file"),
+        (["train", "text.txt", "--model", ""], "--model must be the name of a file, got ''"),
+        (["train", "text.txt", "--model", "."], "--model must be the name of a file, got '.'"),
+        (["train", "text.txt", "--model", ".."], "it is a directory"),
         (["train", "text.txt", "--model", "/dev/null"], "no regular file"),
         (["train", "text.txt", "--resume"], "model.safetensors: is not there"),
         (["train", "text.txt", "--resume", "--model", "good.safetensors"], "good.checkpoint.safetensors"),
@@ -103,7 +107,7 @@ def fails(folder: Path, words: list[object]) -> str:
         (["train", "text.txt", "--lr", 0], "lr must be a finite number above 0"),
         (["train", "text.txt", "--lr", "inf"], "lr must be a finite number above 0"),
         (["train", "text.txt", "--dropout", 1.5], "dropout must be"),
-        (["train", "text.txt", "--seed", -1], "rng must be"),
+        (["train", "text.txt", "--seed", -1], "--seed must be an integer of at least 0, got -1"),
         (["train", "text.txt", "--speed", 1], "No such option"),
         (["sample"], "Missing argument 'MODEL'"),
         (["sample", "absent"], "absent: No such file or directory"),
@@ -117,7 +121,7 @@ def fails(folder: Path, words: list[object]) -> str:
         (["sample", "good.safetensors", "--length", -1], "length must be"),
         (["sample", "good.safetensors", "--length", 10**30], "length must be"),
         (["sample", "good.safetensors", "--seed", -1], "seed must be"),
-        (["sample", "good.safetensors", "--prompt", "\udcff"], "--prompt must be UTF-8"),
+        (["sample", "good.safetensors", "--prompt", "a\udcff"], r"--prompt must be UTF-8 text, got b'a\xff'"),
         (["evaluate", "good.safetensors"], "Missing argument 'FILE'"),
         (["evaluate", "good.safetensors", "absent.txt"], "absent.txt: No such file"),
         (["evaluate", "good.safetensors", "empty.txt"], "is empty"),
@@ -133,6 +137,21 @@ def fails(folder: Path, words: list[object]) -> str:
 def test_bad_input(folder: Path, words: list[object], told: str) -> None:
     line = fails(folder, words)
     assert told.lower() in line.lower()
+
+
+def test_the_whole_model_must_fit_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 256}.__getitem__)
+    wide = ["--hidden", 1, "--embedding", 2400, "--steps", 1]  # it is the embedding that is large
+    assert "take a smaller --hidden" in fails(folder, ["train", "text.txt", *wide])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_all_weights_are_counted(cell: str, layers: int) -> None:
+    from pyrnnfast.cli.train import _count_weights
+
+    network = LanguageModel(Vocabulary.from_text(TEXT), cell=cell, embedding=5, hidden=7, layers=layers)
+    assert _count_weights(cell, len(network.vocabulary), 5, 7, layers) == network.num_parameters()
 
 
 def test_every_output_is_protected(folder: Path) -> None:

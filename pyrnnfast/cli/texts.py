@@ -39,5 +39,5 @@ def typed(option: str, value: str) -> str:
     """Return what was typed for an option as UTF-8, whatever the locale; ValueError when it is not."""
     try:
         return os.fsencode(value).decode("utf-8")
-    except UnicodeError:
-        raise ValueError(f"{option} must be UTF-8 text, got {value.encode('utf-8', 'replace')!r}") from None
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise ValueError(f"{option} must be UTF-8 text, got {error.object!r}") from None

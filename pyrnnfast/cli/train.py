@@ -33,7 +33,7 @@ AFTERWARDS = 0.6
 """Seconds of --minutes for starting up and leaving, besides those for the plot."""
 PLOT_SECONDS = 1.5
 BYTES_PER_WEIGHT = 24
-"""Weights, gradients, Adam's two means, the best weights, the pack: float32 each."""
+"""Weights, gradients, Adam's two means, the best weights, the pack, for simplicity of all: float32 each."""
 
 
 def train(
@@ -44,10 +44,14 @@ def train(
             help="Texts in UTF-8, one after the other; without one, Python's language reference.",
         ),
     ] = None,
-    model: Annotated[
-        Path,
-        typer.Option(help="The file to write; a CSV and a PNG of the losses and a checkpoint go beside it."),
-    ] = Path("model.safetensors"),
+    model_name: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="FILE",
+            help="The file to write; a CSV and a PNG of the losses and a checkpoint go beside it.",
+        ),
+    ] = "model.safetensors",
     minutes: Annotated[
         float | None, typer.Option(help=f"Wall time, all included.  [default: {MINUTES:g}]")
     ] = None,
@@ -74,10 +78,14 @@ def train(
 ) -> None:
     """Train a character-level language model; Ctrl-C saves it and leaves, --resume goes on."""
     started = time.monotonic()
+    from pyrnnfast import validation
     from pyrnnfast.models import language_training
     from pyrnnfast.training import checkpoint, plot
 
-    model = Path(typed("--model", str(model)))
+    model = Path(typed("--model", model_name))
+    if not model.name:
+        raise ValueError(f"--model must be the name of a file, got {model_name!r}")
+    validation.integer("--seed", seed, 0)
     outputs = [model, checkpoint.path_beside(model), _beside(model, ".csv"), _beside(model, ".png")]
     given = {
         "cell": cell,
@@ -194,15 +202,25 @@ def _new(text: str, options: dict[str, Any], seed: int) -> LanguageModel:
     from pyrnnfast.text import Vocabulary
 
     shape = {name: options[name] for name in ("cell", "embedding", "hidden", "layers", "dropout")}
-    embedding, hidden, layers = (max(shape[name], 1) for name in ("embedding", "hidden", "layers"))
-    needed = BYTES_PER_WEIGHT * 4 * hidden * (embedding + hidden * (2 * layers - 1))
+    words = Vocabulary.from_text(text)
+    sizes = [max(shape[name], 1) for name in ("embedding", "hidden", "layers")]
+    needed = BYTES_PER_WEIGHT * _count_weights(shape["cell"], len(words), *sizes)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise ValueError(
             f"such a model needs about {needed / 1e9:,.0f} GB to train, here are {memory / 1e9:,.0f}; "
             "take a smaller --hidden, --layers or --embedding"
         )
-    return LanguageModel(Vocabulary.from_text(text), **shape, rng=seed)
+    return LanguageModel(words, **shape, rng=seed)
+
+
+def _count_weights(cell: str, classes: int, embedding: int, hidden: int, layers: int) -> int:
+    """Return the number of weights of a model before there is one."""
+    from pyrnnfast.models.language_files import GATES
+
+    gates = GATES.get(cell, 1) * hidden  # another cell is refused soon
+    recurrent = gates * (embedding + hidden + 2) + (layers - 1) * gates * (2 * hidden + 2)
+    return classes * (embedding + hidden + 1) + recurrent
 
 
 def _from_checkpoint(
