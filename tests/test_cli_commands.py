@@ -104,6 +104,15 @@ def test_train_bounds_the_wall_time(folder: Path) -> None:
     assert rates[-1] < 1e-3
 
 
+def test_train_tells_where_it_is_without_a_terminal(folder: Path) -> None:
+    _, err = run(folder, "train", "text.txt", "--steps", 30, "--holdout", 0, *TINY)
+    told = re.findall(r"^step (\d+), loss (\d\.\d+), ", err, re.M)
+    assert told[0][0] == "1"
+    assert told[-1][0] == "30"
+    assert len({step for step, _ in told}) == len(told)
+    assert float(told[0][1]) == pytest.approx(losses(folder / "model.csv")[0][1], abs=1e-3)
+
+
 def test_train_on_several_files_with_a_valid_one(folder: Path) -> None:
     (folder / "b.txt").write_bytes("\ufeffüber\r\nstraße\r".encode())
     (folder / "v.txt").write_text("sat on mat", encoding="utf-8")

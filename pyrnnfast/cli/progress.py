@@ -20,16 +20,19 @@ SMOOTHING = 0.98
 SAMPLE_LENGTH = 160
 SAMPLE_SEED = 1
 REDRAWS_A_SECOND = 5
+SECONDS_A_LINE = 10
+"""Between lines where there is no bar; the first one comes after the first step."""
 
 
 class Display(Callback):
-    """A progress bar on stderr, with lines and samples above it."""
+    """A progress bar on stderr, with lines and samples above it; only these where stderr is no terminal."""
 
     def __init__(self, console: Console, model: LanguageModel) -> None:
         self._console, self._model = console, model
         self._budget: Budget | None = None
         self._mean, self._weight = 0.0, 0.0
-        self._drawn = 0.0
+        self._drawn = -math.inf
+        self._told = 0
         self._bar = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
@@ -53,26 +56,38 @@ class Display(Callback):
         if math.isfinite(progress.loss):
             self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * progress.loss
             self._weight = SMOOTHING * self._weight + 1 - SMOOTHING
-        if not self._console.is_terminal or time.monotonic() - self._drawn < 1 / REDRAWS_A_SECOND:
+        pause = 1 / REDRAWS_A_SECOND if self._console.is_terminal else SECONDS_A_LINE
+        if time.monotonic() - self._drawn < pause:
             return
         self._drawn = time.monotonic()
+        if not self._console.is_terminal:
+            self._tell(progress)
+            return
         self._bar.update(self._task, completed=progress.fraction, description=self._describe(progress))
         self._bar.refresh()
 
     def on_validation(self, progress: Reached) -> None:
         """Print the losses and a sample."""
-        self._console.print(self._describe(progress))
+        self._drawn = time.monotonic()
+        self._tell(progress)
         self._show_sample(progress)
 
     def on_end(self, progress: Reached, reason: str) -> None:
-        """Take the bar away and print a sample of what is kept."""
+        """Take the bar away and print the losses and a sample of what is kept."""
         self.close()
+        self._tell(progress)
         self._show_sample(progress)
 
     def close(self) -> None:
         """Take the bar away; also after an error."""
         if self._console.is_terminal:
             self._bar.stop()
+
+    def _tell(self, progress: Reached) -> None:
+        """Print the losses, once for a step."""
+        if progress.step != self._told:
+            self._told = progress.step
+            self._console.print(self._describe(progress))
 
     def _show_sample(self, progress: Reached) -> None:
         texts = self._model.sample(length=SAMPLE_LENGTH, temperature=0.8, seed=SAMPLE_SEED + progress.step)
