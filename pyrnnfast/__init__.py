@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from pyrnnfast import _backend
 from pyrnnfast.clipping import clip_grad_norm_, clip_grad_value_
 from pyrnnfast.layers.cells import GRUCell, LSTMCell, RNNCell
 from pyrnnfast.layers.dropout import Dropout
@@ -55,6 +56,8 @@ _SUBMODULES = (
     "text",
     "training",
 )
+
+_backend.current()  # one that is not built, and a wrong PYRNNFAST_BACKEND or _ISA, is an error at import
 
 
 def __getattr__(name: str) -> ModuleType:

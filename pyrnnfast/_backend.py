@@ -2,6 +2,9 @@
 
 Both have the functions of the protocol `Backend`. They are called after validation only: arrays are
 C-contiguous, aligned, in native byte order and of one dtype, float32 or float64.
+
+Two variables of the environment choose, at import: PYRNNFAST_BACKEND, "core" (default) or "reference", and
+PYRNNFAST_ISA, the instruction set that "core" takes by default; "reference" has none and ignores it.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -175,17 +179,26 @@ class Backend(Protocol):
 def current() -> Backend:
     """Return the backend that the environment variable PYRNNFAST_BACKEND names ("core" when it is unset).
 
-    Raises ValueError for an unknown name, ImportError when the compiled backend was not built.
+    Raises ValueError for an unknown name, also in PYRNNFAST_ISA, ImportError when the compiled backend was
+    not built.
     """
     name = os.environ.get("PYRNNFAST_BACKEND") or "core"
     if name not in BACKENDS:
         raise ValueError(f"PYRNNFAST_BACKEND must be one of {', '.join(BACKENDS)}, got {name!r}")
     try:
         return cast(Backend, importlib.import_module(BACKENDS[name]))
-    except ModuleNotFoundError as error:
-        if error.name != BACKENDS[name]:
-            raise
-        raise ImportError(
-            f"{BACKENDS[name]} is not built: install the package (pip install .), "
-            "or set PYRNNFAST_BACKEND=reference for plain NumPy"
-        ) from error
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == BACKENDS[name]:
+            raise not_built(BACKENDS[name]) from error
+        if str(error).startswith("instruction set"):  # an import turns every error of C++ into this one
+            raise ValueError(f"PYRNNFAST_ISA: {error}") from None
+        raise
+
+
+def not_built(module: str) -> ImportError:
+    """Return the error for a compiled module that is not there: mostly the checkout hides an installation."""
+    return ImportError(
+        f"{module} is not built in {Path(__file__).parent}: start Python outside of that checkout to get an "
+        "installed pyrnnfast, or build it there (pip install -e .)",
+        name=module,
+    )

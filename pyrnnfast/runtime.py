@@ -23,7 +23,10 @@ def get_num_threads() -> int:
 
 
 def isa() -> str:
-    """Return the instruction set that runs by default: the best there is, or what PYRNNFAST_ISA names."""
+    """Return the instruction set that runs by default: the best there is, or what PYRNNFAST_ISA names.
+
+    With PYRNNFAST_BACKEND=reference it is "reference", whatever PYRNNFAST_ISA says.
+    """
     return _backend.current().default_isa()
 
 

@@ -64,6 +64,34 @@ def test_an_unknown_backend_is_an_error() -> None:
     assert "ValueError: PYRNNFAST_BACKEND must be one of core, reference, got 'fpga'" in result.stderr
 
 
+def test_an_unknown_instruction_set_is_an_error_at_import() -> None:
+    if pyrnnfast.isa() == "reference":
+        pytest.skip("the reference has no instruction sets")
+    result = python("import pyrnnfast", PYRNNFAST_ISA="v9")
+    expected = f"instruction set 'v9' is not available here, expected one of: {pyrnnfast.available_isas()[0]}"
+    assert result.stderr.splitlines()[-1].startswith(f"ValueError: PYRNNFAST_ISA: {expected}")
+    ignored = python("import pyrnnfast", PYRNNFAST_ISA="v9", PYRNNFAST_BACKEND="reference")
+    assert ignored.returncode == 0, ignored.stderr
+
+
+@pytest.mark.parametrize(
+    "name, backend, code",
+    [
+        ("_core", "core", "import pyrnnfast"),
+        ("text._loops", "reference", "import pyrnnfast; pyrnnfast.text"),
+    ],
+)
+def test_a_compiled_module_that_is_not_there_is_told(name: str, backend: str, code: str) -> None:
+    """As in a checkout, where Python finds the sources before the installed package."""
+    home = Path(pyrnnfast.__file__).parent
+    hidden = f"import sys; sys.modules['pyrnnfast.{name}'] = None; "
+    result = python(hidden + code, PYRNNFAST_BACKEND=backend)
+    assert result.stderr.splitlines()[-1] == (
+        f"ImportError: pyrnnfast.{name} is not built in {home}: start Python outside of that checkout to get "
+        "an installed pyrnnfast, or build it there (pip install -e .)"
+    )
+
+
 def test_import_loads_numpy_only() -> None:
     code = "import sys, numpy; before = set(sys.modules); import pyrnnfast; print(*set(sys.modules) - before)"
     result = python(code)

@@ -4,6 +4,13 @@
 backpropagation through time; `BucketedBatches` pads sequences of near lengths together.
 """
 
+from pyrnnfast import _backend
+
+try:
+    from pyrnnfast.text import _loops  # noqa: F401
+except ImportError as error:
+    raise _backend.not_built("pyrnnfast.text._loops") from error
+
 from pyrnnfast.text._entries import SPECIALS
 from pyrnnfast.text.batching import BucketedBatches, ContiguousWindows, RaggedBatch, Window
 from pyrnnfast.text.vocabulary import Vocabulary
