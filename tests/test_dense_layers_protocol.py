@@ -131,6 +131,7 @@ BAD_MAKING = [
     (lambda: Embedding(2**40, 2**40), ValueError),
     (lambda: Embedding(1, 2**40), ValueError),
     (lambda: GRU(2**40, 1), ValueError),
+    (lambda: GRU(1, 1, num_layers=10**12), ValueError),
     (lambda: Dropout(-0.1), ValueError),
     (lambda: Dropout(1.1), ValueError),
     (lambda: Dropout(math.nan), ValueError),

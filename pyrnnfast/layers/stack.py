@@ -61,6 +61,8 @@ class Stack(Module):
         units = gates * hidden
         widest = max(self.input_size, hidden if self.num_layers == 1 else directions * hidden)
         validation.storable("each matrix of weights", (units, widest), self.dtype.itemsize)
+        all_hidden = (self.num_layers, directions, units, hidden)
+        validation.storable("weight_hh of all layers", all_hidden, self.dtype.itemsize)
         for layer in range(self.num_layers):
             below = self.input_size if layer == 0 else directions * hidden
             for reverse in ["", "_reverse"][:directions]:
