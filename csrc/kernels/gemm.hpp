@@ -85,11 +85,46 @@ void gemm(const GemmArgs<real> &g) {
   }
 }
 
+template <int... lane> struct LaneList {};
+template <int n, int... lane> struct AllLanes : AllLanes<n - 1, n - 1, lane...> {};
+template <int... lane> struct AllLanes<0, lane...> {
+  using list = LaneList<lane...>;
+};
+
+// The lanes of two vectors in turn, from lane `first` on.
+template <int first, int... lane> inline vec in_turn(vec a, vec b, LaneList<lane...>) {
+  return __builtin_shufflevector(a, b, (first + lane / 2 + lane % 2 * kLanes)...);
+}
+
+// A square of kLanes vectors, in place: each round puts its two halves together, lane by lane.
+inline void transpose_square(vec *v) {
+  using All = AllLanes<kLanes>::list;
+  PYRNNFAST_UNROLL
+  for (int round = 1; round < kLanes; round *= 2) {
+    vec next[kLanes];
+    PYRNNFAST_UNROLL
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = in_turn<0>(v[i], v[i + kLanes / 2], All());
+      next[2 * i + 1] = in_turn<kLanes / 2>(v[i], v[i + kLanes / 2], All());
+    }
+    PYRNNFAST_UNROLL
+    for (int i = 0; i < kLanes; ++i) v[i] = next[i];
+  }
+}
+
 void transpose(const real *src, Size ld_src, Size rows, Size cols, real *dst, Size ld_dst) {
-  constexpr Size block = 8;
-  for (Size i0 = 0; i0 < rows; i0 += block)
-    for (Size j0 = 0; j0 < cols; j0 += block) {
-      const Size i1 = rows - i0 < block ? rows : i0 + block, j1 = cols - j0 < block ? cols : j0 + block;
+  for (Size i0 = 0; i0 < rows; i0 += kLanes)
+    for (Size j0 = 0; j0 < cols; j0 += kLanes) {
+      const Size i1 = rows - i0 < kLanes ? rows : i0 + kLanes, j1 = cols - j0 < kLanes ? cols : j0 + kLanes;
+      if (i1 - i0 == kLanes && j1 - j0 == kLanes) {
+        vec square[kLanes];
+        PYRNNFAST_UNROLL
+        for (int i = 0; i < kLanes; ++i) square[i] = load_any(src + (i0 + i) * ld_src + j0);
+        transpose_square(square);
+        PYRNNFAST_UNROLL
+        for (int j = 0; j < kLanes; ++j) store_any(dst + (j0 + j) * ld_dst + i0, square[j]);
+        continue;
+      }
       for (Size j = j0; j < j1; ++j)
         for (Size i = i0; i < i1; ++i) dst[j * ld_dst + i] = src[i * ld_src + j];
     }
