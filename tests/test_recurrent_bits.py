@@ -19,10 +19,27 @@ SHAPES = [
     (5, 3, 2, 1, {"layers": 2, "dropout": 0.5}),
 ]
 
+# A chunk has about 256 pairs of step and row forward, 512 backward (csrc/driver/plan.cpp): these batches need
+# several, and some of their rows alone need fewer.
+RAGGED = tuple((7 * n) % 41 for n in range(33))
+CHUNKED = [
+    (40, 33, 65, 16, {}),
+    (40, 33, 65, 16, {"layers": 2}),  # layers as a wavefront
+    (40, 33, 65, 16, {"layers": 2, "bidirectional": True}),
+    (40, 33, 65, 16, {"layers": 2, "bidirectional": True, "lengths": RAGGED}),
+    (110, 5, 33, 192, {}),  # units split over threads, of a row alone in some cells only
+]
+OF_A_ROW = ("y", "h", "c", "dx", "dh0", "dc0")
+
 
 def same_bits(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None:
     for name, value in want.items():
         np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+def part_of(results: dict[str, np.ndarray], rows: list[int]) -> dict[str, np.ndarray]:
+    """What belongs to these rows."""
+    return {name: results[name][:, rows] for name in OF_A_ROW if name in results}
 
 
 def rows_of(case: Case, rows: list[int]) -> Case:
@@ -50,9 +67,22 @@ def test_a_row_does_not_depend_on_its_neighbours(cell: str, layers: int, rows: l
     for hidden, lengths in ((33, None), (97, tuple((5 * n) % 8 for n in range(19)))):
         case = make(cell, 7, 19, 17, hidden, layers=layers, bidirectional=True, lengths=lengths)
         whole, alone = run(case, np.float32, isa), run(rows_of(case, rows), np.float32, isa)
-        for name in ("y", "h", "c", "dx", "dh0", "dc0"):
-            if name in whole:
-                np.testing.assert_array_equal(alone[name], whole[name][:, rows], err_msg=name)
+        same_bits(alone, part_of(whole, rows))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", CHUNKED, ids=lambda shape: " ".join(str(part)[:40] for part in shape))
+@pytest.mark.parametrize("cell", CELLS)
+def test_chunks_change_no_bit(cell: str, shape: tuple, dtype: type, isa: str) -> None:
+    """Of one thread or two, of a row in its batch or alone."""
+    if isa == "reference":
+        pytest.skip("NumPy's products depend on the number of rows")
+    *sizes, options = shape
+    case = make(cell, *sizes, **options)
+    whole = run(case, dtype, isa, num_threads=1)
+    same_bits(run(case, dtype, isa, num_threads=2), whole)
+    for rows, num_threads in (([3], 2), ([4, 1, 2], 1)):
+        same_bits(run(rows_of(case, rows), dtype, isa, num_threads), part_of(whole, rows))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -64,9 +94,7 @@ def test_what_is_not_finite_stays_in_its_row(cell: str, where: str, bad: float, 
     case.arrays[where][0, 3] = bad
     spoiled = run(case, np.float32, isa)
     others = [0, 1, 2, 4, 5, 6]
-    for name in ("y", "h", "c", "dx", "dh0", "dc0"):
-        if name in clean:
-            np.testing.assert_array_equal(spoiled[name][:, others], clean[name][:, others], err_msg=name)
+    same_bits(part_of(spoiled, others), part_of(clean, others))
     if np.isnan(bad):
         assert np.isnan(spoiled["dx" if where == "dy" else "y"][:, 3]).any()
 
