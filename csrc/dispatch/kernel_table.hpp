@@ -71,7 +71,6 @@ template <class T> struct ForwardStep {
   Size ldy;
   const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
   bool keep;
-  bool weights_outer;  // the weights do not fit the cache: pass over them once for many rows
 };
 
 // One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is
@@ -93,7 +92,6 @@ template <class T> struct BackwardStep {
   const T *dy;  // [..][ldy] gradient of the outputs, unpadded; null: zero
   Size ldy;
   const int64_t *dy_rows;
-  bool weights_outer;
 };
 
 struct DropoutArgs {

@@ -106,7 +106,6 @@ template <class T> class Backward {
     k.depth = (back.last - back.first) * pack_.padded;
     k.lda = k.ld_gates = pack_.row();
     k.weights = pack_.at(job.layer, job.direction).hidden_back[phase].data();
-    k.weights_outer = plan_.weights_outer;
     k.ld = tape_.ld;
     return k;
   }
@@ -195,9 +194,8 @@ template <class T> class Backward {
     });
   }
 
-  // dX = d(gates) W_ih, summed over the directions, for this thread's part of the chunk's rows. Each
-  // direction's sum begins from zero and is then added: which of the two comes first depends on where the
-  // chunks end.
+  // This thread's columns of dX = d(gates) W_ih, summed over the directions. Each direction's sum begins from
+  // zero and is then added: which of the two comes first depends on where the chunks end.
   void input_gradient(const Job &job, const Share &share) {
     if (job.layer == 0 && args_.dx == nullptr) return;
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
@@ -210,20 +208,19 @@ template <class T> class Backward {
     gemm.depth = pack_.cell.projected * pack_.padded;
     gemm.lda = row;
     gemm.b = weights.input_back.data();
-    gemm.strip_end = (width + lanes2 - 1) / lanes2;
+    const Size strips = (width + lanes2 - 1) / lanes2;
+    gemm.strip_begin = strips * member.id / member.threads;
+    gemm.strip_end = strips * (member.id + 1) / member.threads;
+    const Size col0 = gemm.strip_begin * lanes2, col1 = std::min(width, gemm.strip_end * lanes2);
+    if (col0 >= col1) return;
     gemm.c = apart_ ? scratch.apart.data() : dx;
     gemm.ldc = apart_ ? ld_input_ : width;
     gemm.c_rows = apart_ ? nullptr : scratch.rows.data();
     gemm.start = Start::zero;
-    const Size n0 = clock_.row_begin(member.id, member.threads),
-               n1 = clock_.row_begin(member.id + 1, member.threads);
-    for (RowWalk walk(clock_, job.begin, job.end, n0, n1); !walk.done() && crew_.go_on(share);) {
-      const Size first = walk.index();
+    for (RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows()); !walk.done() && crew_.go_on(share);) {
       const RowWalk begin = walk;
-      gemm.a = dgates_at(job, job.begin) + (first - clock_.offset(job.begin)) * row;
-      // a run of rows that lie one after the other
-      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done() && walk.index() == first + gemm.rows;
-           walk.next())
+      gemm.a = dgates_at(job, job.begin) + (walk.index() - clock_.offset(job.begin)) * row;
+      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next())
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);
       if (!apart_) continue;
@@ -231,7 +228,7 @@ template <class T> class Backward {
       for (Size i = 0; i < gemm.rows; ++i) {
         const T *from = scratch.apart.data() + i * ld_input_;
         T *to = dx + scratch.rows.data()[i] * width;
-        for (Size k = 0; k < width; ++k) to[k] += from[k];
+        for (Size k = col0; k < col1; ++k) to[k] += from[k];
       }
     }
   }

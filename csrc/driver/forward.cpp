@@ -140,7 +140,6 @@ template <class T> class Forward {
     k.a = pack_.cell.forward[phase].source == Source::hidden ? k.h_prev : k.reset;
     k.lda = ld;
     k.keep = args_.training;
-    k.weights_outer = plan_.weights_outer;
     if (job.layer + 1 == pack_.layers) {
       k.ldy = pack_.directions * pack_.hidden;
       k.y = args_.y + job.direction * pack_.hidden;

@@ -23,7 +23,7 @@ namespace pyrnnfast {
 
 namespace {
 
-constexpr double kSpin = 10e-6, kLong = 1e-3, kPollEvery = 50e-3;
+constexpr double kSpin = 50e-6, kLong = 1e-3, kPollEvery = 50e-3;
 constexpr int kSlowWaits = 8;
 
 double now() {

@@ -13,8 +13,6 @@ constexpr Size kPieceRows = 64;  // what one pass over the weights serves
 constexpr double kTinyCall = 4e5;  // operations below which waking a second thread costs more than it gains
 constexpr double kTinyStep = 2e5;  // the same for a barrier per step
 constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
-constexpr Size kFarBytes =
-    4 << 20;  // weights that are worth one pass for many rows, for they come from far away
 
 }  // namespace
 
@@ -53,8 +51,6 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
   else
     plan.split = rows >= threads ? Split::rows : Split::serial;
   plan.threads = plan.split == Split::serial && !backward ? 1 : threads;
-  const Size owned = plan.split == Split::units ? weights / threads : weights;
-  plan.weights_outer = owned > kFarBytes && rows > pack.kernels.max_rows;
   return plan;
 }
 

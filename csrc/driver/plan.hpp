@@ -18,7 +18,6 @@ struct Plan {
   int threads = 1;
   Size chunk = 1;  // steps of a chunk, from the shape alone
   Size piece = 1;  // rows of a step between two looks for a signal
-  bool weights_outer = false;
 };
 
 constexpr Size kSumBlock = 512;  // (t, n) pairs of one partial sum of a weight's gradient

@@ -6,8 +6,8 @@
 namespace pyrnnfast {
 namespace {
 
-constexpr Size kBlockDepth = 512;         // K of a block: a strip of two vectors is 32 KiB at AVX2's width
-constexpr Size kBlockElements =
+constexpr Size kGemmDepth = 512;         // K of a block: a strip of two vectors is 32 KiB at AVX2's width
+constexpr Size kGemmElements =
     1 << 16;  // of A: 256 KiB, which stay in the second-level cache while all strips pass by
 
 void pack_strips(const PackArgs<real> &p) {
@@ -68,9 +68,9 @@ inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, 
 
 void gemm(const GemmArgs<real> &g) {
   // A sum that is added to C runs over its whole depth in registers; else blocks of K go on from C.
-  const Size block_depth = g.add ? (g.depth > 0 ? g.depth : 1) : kBlockDepth;
+  const Size block_depth = g.add ? (g.depth > 0 ? g.depth : 1) : kGemmDepth;
   const Size most =
-      kBlockElements / (g.depth < kBlockDepth ? g.depth + 1 : kBlockDepth) / kMaxRows<2> * kMaxRows<2>;
+      kGemmElements / (g.depth < kGemmDepth ? g.depth + 1 : kGemmDepth) / kMaxRows<2> * kMaxRows<2>;
   const Size block_rows = most > 2 * kMaxRows<2> ? most : 2 * kMaxRows<2>;
   for (Size row0 = 0; row0 < g.rows; row0 += block_rows) {
     const RowTiles tiles(g.rows - row0 < block_rows ? g.rows - row0 : block_rows, kMaxRows<2>);

@@ -12,25 +12,26 @@
 namespace pyrnnfast {
 namespace {
 
-// A block is computed at once: rows times groups of hidden units. Either a single tile of rows, whose sources
-// stay in the first-level cache while the weights stream by; or, where the weights come from further away
-// than the second-level cache (`weights_outer`), up to kOuterRows rows for kOuterStrips strips, in pieces of
-// K that stay close.
-constexpr Size kOuterRows = 64, kOuterStrips = 4, kOuterDepth = 512;
+// A block is computed at once: up to kBlockRows rows times about kBlockVectors columns, in pieces of K. One
+// strip of weights serves all its rows before the next comes, so that weights from the second-level cache or
+// from further away are read once for many tiles; and each row's states and gates are read and written in
+// whole cache lines, a few at a time. (More columns cost GRU's forward a tenth, fewer cost backward as much.)
+constexpr Size kBlockRows = 64, kBlockVectors = 8, kBlockDepth = 1024;
 
-// Groups of a block of at least `strips` strips: whole cache lines of states and gates, whole strips, in
-// multiples of what the widest tile takes at once.
-template <class Phase> constexpr Size block_groups(Size strips) {
-  Size groups = kBytes < 64 ? 64 / kBytes : 1;
-  while (groups * Phase::vectors % (Phase::strip * strips) != 0) ++groups;
+// Groups of a block whose tiles take `at_once` strips at once: whole cache lines, whole strips.
+template <class Phase> constexpr Size block_groups(Size at_once) {
+  constexpr Size line = kBytes < 64 ? 64 / kBytes : 1, usual = kBlockVectors / Phase::vectors;
+  Size groups = usual > line ? usual : line;
+  while (groups * Phase::vectors % (Phase::strip * at_once) != 0) ++groups;
   return groups;
 }
 
 // Vectors of the largest block.
 template <class Phase> constexpr Size block_vectors() {
-  Size most = kOuterRows * block_groups<Phase>(kOuterStrips) * Phase::vectors;
-  for (Size rows = 1; rows <= kMaxRows<Phase::strip>; ++rows) {
-    const Size here = rows * block_groups<Phase>(wide(rows, Phase::strip)) * Phase::vectors;
+  Size most = 0;
+  for (Size rows = 1; rows <= kBlockRows; ++rows) {
+    const Size at_once = wide(RowTiles(rows, kMaxRows<Phase::strip>).fewest(), Phase::strip);
+    const Size here = rows * block_groups<Phase>(at_once) * Phase::vectors;
     most = here > most ? here : most;
   }
   return most;
@@ -40,7 +41,7 @@ template <class Phase> constexpr auto has_output(int) -> decltype(&Phase::output
 template <class Phase> constexpr bool has_output(...) { return false; }
 
 template <class Phase, class Args>
-inline void run_block(const Args &s, Size row, Size rows, Size group, Size groups, Size block_depth) {
+inline void run_block(const Args &s, Size row, Size rows, Size group, Size groups) {
   constexpr Size width = Phase::strip * kLanes;
   alignas(kBytes) real acc[kLanes * block_vectors<Phase>()];
   const Size strips = (groups * Phase::vectors + Phase::strip - 1) / Phase::strip, ldc = strips * width;
@@ -49,16 +50,16 @@ inline void run_block(const Args &s, Size row, Size rows, Size group, Size group
     for (Size g = 0; g < groups; ++g)
       Phase::start(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
   const RowTiles tiles(rows, kMaxRows<Phase::strip>);
-  const Size at_once = tiles.count == 1 ? strips : 1;
-  for (Size k = 0; k < s.depth; k += block_depth)
+  const Size at_once = wide(tiles.fewest(), Phase::strip);
+  for (Size k = 0; k < s.depth; k += kBlockDepth)
     for (Size strip = 0; strip < strips; strip += at_once)
       for (Size i = 0; i < tiles.count; ++i) {
         const Size r = tiles.begin(i);
         real *c = acc + r * ldc + strip * width;
         product<Phase::strip>(tiles.begin(i + 1) - r, s.a + (row + r) * s.lda + k, s.lda,
-                              s.depth - k < block_depth ? s.depth - k : block_depth,
-                              weights + (strip * s.depth + k) * width, s.depth * width, at_once,
-                              {c, ldc, c, ldc});
+                              s.depth - k < kBlockDepth ? s.depth - k : kBlockDepth,
+                              weights + (strip * s.depth + k) * width, s.depth * width,
+                              strips - strip < at_once ? strips - strip : at_once, {c, ldc, c, ldc});
       }
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
@@ -71,16 +72,16 @@ inline void run_block(const Args &s, Size row, Size rows, Size group, Size group
 
 template <class Phase, class Args> void run_phase(const Args &s) {
   if (s.rows == 0) return;
-  const RowTiles blocks(s.rows, s.weights_outer ? kOuterRows : kMaxRows<Phase::strip>);
-  const Size rows = (s.rows + blocks.count - 1) / blocks.count;
-  const Size block = block_groups<Phase>(s.weights_outer ? kOuterStrips : wide(rows, Phase::strip));
-  const Size depth = s.weights_outer ? kOuterDepth : s.depth > 0 ? s.depth : 1;
-  for (Size i = 0; i < blocks.count; ++i)
+  const RowTiles blocks(s.rows, kBlockRows);
+  for (Size i = 0; i < blocks.count; ++i) {
+    const Size row = blocks.begin(i), rows = blocks.begin(i + 1) - row;
+    const RowTiles tiles(rows, kMaxRows<Phase::strip>);
+    const Size block = block_groups<Phase>(wide(tiles.fewest(), Phase::strip));
     for (Size group = s.group_begin; group < s.group_end; group += block) {
       const Size left = s.group_end - group;
-      run_block<Phase>(s, blocks.begin(i), blocks.begin(i + 1) - blocks.begin(i), group,
-                       left < block ? left : block, depth);
+      run_block<Phase>(s, row, rows, group, left < block ? left : block);
     }
+  }
 }
 
 // The slots [first, last) of a forward phase start from the input projection where there is one (slots below
