@@ -58,6 +58,14 @@ inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, 
                                                               : splat(0));
   }
   multiply({from_zero ? zero : acc, from_zero ? 0 : width, acc, width});
+  if (g.add && left >= width) {
+    for (Size r = 0; r < rows; ++r) {
+      real *c = output(r);
+      store_any(c, load_any(c) + load(acc + r * width));
+      store_any(c + kLanes, load_any(c + kLanes) + load(acc + r * width + kLanes));
+    }
+    return;
+  }
   for (Size r = 0; r < rows; ++r)
     for (Size v = 0; v < 2; ++v) {
       real *c = output(r) + v * kLanes;

@@ -28,12 +28,12 @@ struct Ends {
 // Never inlined: in some callers GCC would leave the accumulators in memory, at a twentieth of the speed.
 template <int V, int R, int S>
 __attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth, const real *w, Size strip,
-                                             Ends e) {
+                                             const real *start, Size ld_start, real *c, Size ldc) {
   vec acc[R][S * V];
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
     PYRNNFAST_UNROLL
-    for (int v = 0; v < S * V; ++v) acc[r][v] = load_any(e.start + r * e.ld_start + v * kLanes);
+    for (int v = 0; v < S * V; ++v) acc[r][v] = load_any(start + r * ld_start + v * kLanes);
   }
   for (Size k = 0; k < depth; ++k) {
     if constexpr (R == 1) {  // each weight is used once: straight from memory
@@ -57,16 +57,19 @@ __attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
     PYRNNFAST_UNROLL
-    for (int v = 0; v < S * V; ++v) store_any(e.c + r * e.ldc + v * kLanes, acc[r][v]);
+    for (int v = 0; v < S * V; ++v) store_any(c + r * ldc + v * kLanes, acc[r][v]);
   }
 }
 
 template <int V, int R, int S>
-inline void tiles(const real *a, Size lda, Size depth, const real *w, Size strip, Size strips, Ends e) {
-  for (; strips >= S; strips -= S, w += S * strip, e.start += S * V * kLanes, e.c += S * V * kLanes)
-    tile<V, R, S>(a, lda, depth, w, strip, e);
+inline void tiles(const real *a, Size lda, Size depth, const real *w, Size strip, Size strips, const Ends &e,
+                  Size done = 0) {
+  for (; strips - done >= S; done += S) {
+    const Size column = done * V * kLanes;
+    tile<V, R, S>(a, lda, depth, w + done * strip, strip, e.start + column, e.ld_start, e.c + column, e.ldc);
+  }
   if constexpr (S > 1)
-    if (strips > 0) tiles<V, R, S - 1>(a, lda, depth, w, strip, strips, e);
+    if (done < strips) tiles<V, R, S - 1>(a, lda, depth, w, strip, strips, e, done);
 }
 
 // The product of rows a[rows][depth] (at most kMaxRows<V>) with strips that are `strip` elements apart.
