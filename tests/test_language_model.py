@@ -15,7 +15,8 @@ from pyrnnfast.layers.module import Module
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.models.language_model import CELLS
-from pyrnnfast.text import Vocabulary
+from pyrnnfast.models.language_training import StreamTask
+from pyrnnfast.text import ContiguousWindows, Vocabulary
 
 TEXT = "the cat sat on the mat. " * 40
 
@@ -274,3 +275,20 @@ def test_it_learns_a_sentence_by_heart(cell: str) -> None:
     assert outcome.progress.best_loss < 0.3
     assert network.evaluate(TEXT).loss < 0.5
     assert "cat sat on the mat." in network.sample("the ", length=60, temperature=0.0)[0]
+
+
+def test_a_row_starts_afresh_in_each_window() -> None:
+    network = LanguageModel(Vocabulary.from_text("ab"), embedding=3, hidden=4, rng=0)
+    ids = network.vocabulary.encode("ab" * 400)
+    task = StreamTask(network, ids, None, batch=2, window=5, file=None)
+    for position in range(40):
+        carried = task.state_dict()
+        network.zero_grad()
+        loss, _ = task.step()
+        inputs, targets = ContiguousWindows(ids, 2, 5, keep_last=False)[position]
+        h, c = (carried.get(f"state{i}", np.zeros((1, 2, 4), np.float32)).copy() for i in (0, 1))
+        row = position % 32
+        if row < 2:
+            inputs[0, row], h[:, row], c[:, row] = network.vocabulary.bos_id, 0, 0
+        expected, _ = network.loss_and_grads(inputs, targets, (h, c))
+        assert loss == expected

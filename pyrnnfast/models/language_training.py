@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
     from pyrnnfast.models.language_model import LanguageModel
 
 
+START_EVERY = 32
+"""A row starts afresh after as many windows, or as there are rows."""
+
+
 class StreamTask:
     """Reads one stream of tokens window by window, over and over, the state carried along.
 
-    At the end of the stream each row goes on where the row below it began: its state moves down by one row,
-    and the first row begins anew from zeros.
+    In each window another row starts afresh, so that the model learns to. At the end of the stream each row
+    goes on where the row below it began: its state moves down by one row, and the first row begins anew from
+    zeros.
     """
 
     def __init__(
@@ -50,9 +56,23 @@ class StreamTask:
             self._position = 0
             self._state = _each(_moved_down, self._state)
         inputs, targets = self._windows[self._position]
+        inputs = self._with_a_start(inputs)
         loss, self._state = self.module.loss_and_grads(inputs, targets, self._state)
         self._position += 1
         return loss, targets.size
+
+    def _with_a_start(self, inputs: Integers) -> Integers:
+        """Let one row, each in its turn, forget its state and read `<BOS>`.
+
+        A model that never starts from nothing in training can lose itself when it does so in sampling.
+        """
+        row = self._position % max(self._batch, START_EVERY)
+        if row >= self._batch:
+            return inputs
+        inputs = inputs.copy()
+        inputs[0, row] = self.module.vocabulary.bos_id
+        self._state = _each(functools.partial(_without, row), self._state)
+        return inputs
 
     def validate(self, stopped: Callable[[], bool]) -> float | None:
         """Return the loss on the held-out stream, read in as many rows as a batch has."""
@@ -87,6 +107,12 @@ class StreamTask:
         """Write the model."""
         if self._file is not None:
             self.module.save(self._file)
+
+
+def _without(row: int, part: Array) -> Array:
+    rest = part.copy()
+    rest[:, row] = 0
+    return rest
 
 
 def _moved_down(part: Array) -> Array:
