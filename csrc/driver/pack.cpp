@@ -1,6 +1,7 @@
 #include "pack.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 #include "parallel.hpp"
 
@@ -31,9 +32,9 @@ Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L
     add_biases(weights[i], packs.back());
     elements += c.gates * H * (packs.back().inputs + H);
   }
-  const Size count = Size(work.size());
-  run_team(elements < kParallelElements ? 1 : threads, [&](Member m) {
-    for (Size i = count * m.id / m.threads; i < count * (m.id + 1) / m.threads; ++i) kernels.pack(work[i]);
+  std::atomic<std::size_t> next{0};
+  run_team(elements < kParallelElements ? 1 : threads, [&](Member) {
+    for (std::size_t i = next++; i < work.size(); i = next++) kernels.pack(work[i]);
   });
 }
 

@@ -66,11 +66,11 @@ class StreamTask:
 
         A model that never starts from nothing in training can lose itself when it does so in sampling.
         """
-        row = self._position % max(self._batch, START_EVERY)
-        if row >= self._batch:
+        row, bos = self._position % max(self._batch, START_EVERY), self.module.vocabulary.bos_id
+        if row >= self._batch or bos is None:
             return inputs
         inputs = inputs.copy()
-        inputs[0, row] = self.module.vocabulary.bos_id
+        inputs[0, row] = bos
         self._state = _each(functools.partial(_without, row), self._state)
         return inputs
 
