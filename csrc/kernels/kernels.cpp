@@ -6,6 +6,7 @@
 #include "gemm.hpp"
 #include "gru.hpp"
 #include "lstm.hpp"
+#include "pack.hpp"
 
 namespace pyrnnfast {
 namespace {
