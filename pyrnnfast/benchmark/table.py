@@ -30,7 +30,7 @@ def cells(report: Report, row: Row) -> list[str]:
         LABELS[row.workload.cell],
         str(row.workload.shape),
         TASK_NAMES[row.task],
-        f"{ours.median * 1e3:.3g} ± {spread * 1e3:.1g}",
+        f"{ours.median * 1e3:.3g} ± {float(f'{spread * 1e3:.1g}'):g}",
         *(_speed(row, name) for name in report.names),
     ]
 
