@@ -19,7 +19,11 @@ def main() -> None:
                 raise
             print(f"pyrnnfast: the command line needs {name}; install it with: {INSTALL}", file=sys.stderr)
             sys.exit(2)
-    importlib.import_module("pyrnnfast.cli.main").main()
+    try:
+        importlib.import_module("pyrnnfast.cli.main").main()
+    except KeyboardInterrupt:  # while it was imported; a command's own is met there
+        print("pyrnnfast: interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -77,4 +77,8 @@ def _weights(weights: object, dtype: np.dtype[Any], shape: tuple[int, ...]) -> A
         return None
     checked = validation.shaped("weights", weights, dtype, shape)
     validation.all_between("weights", checked, 0, float(np.finfo(dtype).max))
+    with np.errstate(over="ignore"):
+        total = float(checked.sum(dtype=np.float64))
+    if not np.isfinite(total):
+        raise ValueError(f"weights must have a finite sum, got {total}")
     return checked.reshape(-1)

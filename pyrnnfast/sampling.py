@@ -171,7 +171,7 @@ def generate(
         inputs,
         length,
         float(options.temperature),
-        int(options.top_k),
+        min(options.top_k, classes),  # as many as there are: all
         float(options.top_p),
         -1 if options.stop is None else options.stop,
         options.mask(classes),

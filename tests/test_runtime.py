@@ -15,6 +15,7 @@ import pytest
 from conftest import ENVIRONMENT, python, require
 
 import pyrnnfast
+from pyrnnfast import functional
 
 if pyrnnfast.isa() == "reference":
     pytest.skip("these are about the compiled backend", allow_module_level=True)
@@ -143,3 +144,17 @@ def test_subnormals_count_as_zero_inside_and_as_before_outside() -> None:
     y, _ = layer(np.full((1, 1, 1), tiny))
     assert y[0, 0, 0] == 0
     assert tiny * np.float32(1) != 0
+
+
+@pytest.mark.parametrize("threads", [3, 64, 1024])
+def test_more_threads_than_processors_change_no_bit(threads: int) -> None:
+    rng = np.random.default_rng(0)
+    sizes = ((256, 64), (256, 64), (256,), (256,))
+    packed = functional.pack("lstm", [rng.standard_normal(size, np.float32) for size in sizes])
+    x = rng.standard_normal((20, 256, 64), np.float32)
+    few, many = (functional.forward(packed, x, training=True, num_threads=n) for n in (1, threads))
+    np.testing.assert_array_equal(few.y, many.y)
+    few, many = (functional.backward(few.tape, few.y, num_threads=n) for n in (1, threads))
+    np.testing.assert_array_equal(few.dx, many.dx)
+    for one, other in zip(few.dweights, many.dweights, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -15,7 +15,7 @@ constexpr Size kParallelWork = 1 << 15;  // elements below which one thread is f
 
 // Runs `work(begin, end)` over [0, count), each thread a contiguous part.
 template <class F> void split(Size count, Size work_each, const F &work) {
-  const int threads = count * work_each < kParallelWork ? 1 : default_threads();
+  const int threads = count * work_each < kParallelWork ? 1 : usable_threads(default_threads());
   run_team(threads, [&](Member m) { work(count * m.id / m.threads, count * (m.id + 1) / m.threads); });
 }
 

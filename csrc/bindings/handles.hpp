@@ -41,6 +41,6 @@ template <class F> auto run_driver(const F &call) {
   }
 }
 
-inline int threads_of(int threads) { return threads > 0 ? threads : default_threads(); }
+inline int threads_of(int threads) { return usable_threads(threads > 0 ? threads : default_threads()); }
 
 }  // namespace pyrnnfast

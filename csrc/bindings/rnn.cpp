@@ -52,7 +52,7 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
                        bias ? get(3, {G * H}) : nullptr});
   }
   py::gil_scoped_release nogil;  // packing reads arrays that `arrays` keeps alive
-  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, default_threads());
+  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, threads_of(0));
 }
 
 PyPack new_pack(const std::string &name, const py::list &weights, Size layers, bool bidirectional, bool bias,

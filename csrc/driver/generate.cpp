@@ -18,7 +18,6 @@ template <class T> void generate(const GenerateArgs<T> &args) {
   if (args.decoder_bias != nullptr) std::copy_n(args.decoder_bias, V, bias.data());
   Buffer<T> x(N * E), y(N * H), logits(N * V), h(state), c(pack.cell.cell_state ? state : 0);
   std::vector<int64_t> active(N, 1), fed(args.first, args.first + N);
-  std::fill_n(args.tokens, N * args.length, args.stop);
   std::fill_n(args.lengths, N, args.length);
   // Two sets of states take turns; `args.h` and `args.c` get the last.
   const T *h_in = args.h0, *c_in = args.c0;
@@ -69,6 +68,9 @@ template <class T> void generate(const GenerateArgs<T> &args) {
       args.lengths[n] = step;
     }
   }
+  for (Size n = 0; n < N; ++n)
+    std::fill(args.tokens + n * args.length + args.lengths[n], args.tokens + (n + 1) * args.length,
+              args.stop);
   if (h_in != args.h) {  // no step was taken
     if (args.h0 != nullptr)
       std::copy_n(args.h0, state, args.h);

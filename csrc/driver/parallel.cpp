@@ -92,13 +92,13 @@ int machine_threads() {
   return std::max(1, std::min(cpus, cgroup_quota()));
 }
 
-// More would only wait for each other; a few times the processors still let tests split work further.
-int most_threads() {
-  static const int most = 4 * std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
-  return most;
-}
-
 }  // namespace
+
+// More would only wait for each other; a few times the processors still let tests split work further.
+int usable_threads(int wanted) {
+  static const int most = 4 * std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+  return std::clamp(wanted, 1, most);
+}
 
 Barrier::Verdict Barrier::decide() const {
   if (stop_requested()) return Verdict::stop;
@@ -142,10 +142,9 @@ Barrier::Verdict Barrier::wait(int threads, double *left) {
 void run_team(int threads, const std::function<void(Member)> &work) {
   const FlushSubnormals flush;
   std::unique_lock<std::mutex> owner(team_mutex, std::defer_lock);
-  threads = std::min(threads, most_threads());
   if (threads <= 1 || forked.load() || !owner.try_lock()) return work({0, 1});
   // calls of fewer threads take the same team: libgomp thrashes when its size alternates
-  const int team = std::max(threads, std::min(default_threads(), most_threads()));
+  const int team = std::max(threads, usable_threads(default_threads()));
 #pragma omp parallel num_threads(team)
   {
     const FlushSubnormals flush_worker;

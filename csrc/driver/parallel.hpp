@@ -38,11 +38,13 @@ struct Member {
   int id, threads;
 };
 
-// Runs `work` once on each of up to `threads` threads, subnormals flushed to zero. The calling thread is
-// number 0. Serial when another caller owns the team, after a fork, or when the system grants fewer threads.
-// `work` must not throw.
+// Runs `work` once on each of `threads` (usable) threads, or on one, subnormals flushed to zero. The calling
+// thread is number 0. Serial when another caller owns the team, after a fork, or when the system grants fewer
+// threads. `work` must not throw.
 void run_team(int threads, const std::function<void(Member)> &work);
 
+// At most so many as a team may have; what a call is planned for must have passed through this.
+int usable_threads(int wanted);
 int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroup quota
 void set_default_threads(int threads);
 void after_fork_in_child();    // from here on everything is serial

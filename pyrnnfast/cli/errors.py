@@ -26,6 +26,8 @@ class Commands(TyperGroup):
         """Read the group's own options."""
         debug = "--debug" in args
         ctx.obj = {"debug": debug}
+        if sys.stdout is None:  # closed by the caller
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         try:
             return list(super().parse_args(ctx, args))
         except EXPECTED as error:
