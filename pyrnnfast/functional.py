@@ -115,6 +115,7 @@ def forward(
     gate_units = validation.GATES[packed.cell] * directions * hidden
     validation.addressable("the gates of x", (steps, rows, gate_units), packed.dtype.itemsize)
     shape = (packed.num_layers * directions, rows, hidden)
+    validation.storable("the states", shape, packed.dtype.itemsize)
     h0, c0 = validation.state("state", state, packed.cell, packed.dtype, shape)
     ends = None if lengths is None else validation.lengths(lengths, steps, rows)
     keep = validation.flag("training", training)

@@ -138,3 +138,7 @@ def test_other_things_in_place_of_packs_and_tapes() -> None:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_constructor(kind: str, arguments: dict, error: type) -> None:
     refuses(error, lambda: LAYERS[kind](**{"input_size": C, "hidden_size": H, **arguments}))
+
+
+def test_states_that_memory_cannot_hold() -> None:
+    refuses(ValueError, lambda: functional.forward(packed_gru(), np.empty((0, 2**40, C), np.float32)))
