@@ -130,7 +130,9 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
 def test_checkpoints_come_back(tmp_path: Path) -> None:
     rng = np.random.Generator(np.random.MT19937(5))
     parts = {"weights": {"w": np.ones(3)}, "task": {"position": 3, "x": np.zeros(2, np.float32)}}
-    written = Checkpoint({"step": 1}, {"a": None}, rng.bit_generator.state, parts)
+    written = Checkpoint(
+        {"step": 1, "tokens": 2, "seconds": 0.5}, {"a": None}, rng.bit_generator.state, parts
+    )
     checkpoint.save(tmp_path / "c", written)
     found = checkpoint.load(tmp_path / "c")
     assert (found.progress, found.recipe) == (written.progress, written.recipe)

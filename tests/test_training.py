@@ -16,7 +16,7 @@ from pyrnnfast import training
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.models.language_training import StreamTask
 from pyrnnfast.text import Vocabulary
-from pyrnnfast.training import Budget, Callback, History, Progress, Row, checkpoint, report
+from pyrnnfast.training import Budget, Callback, Checkpoint, History, Progress, Row, checkpoint, report
 from pyrnnfast.training.blas import _openblas, one_blas_thread
 from pyrnnfast.training.interrupt import StopFlag, stop_on_signals
 
@@ -123,6 +123,14 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path, part: str) -> None:
     checkpoint.save(beside, found)
     with pytest.raises((ValueError, TypeError)):
         model().fit(TEXT, steps=9, model=path, resume=True, **RUN)
+
+
+@pytest.mark.parametrize(("name", "value"), [("step", -5), ("tokens", None), ("seconds", "x")])
+def test_a_checkpoint_of_impossible_progress_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    beside = tmp_path / "c"
+    checkpoint.save(beside, Checkpoint({"step": 1, "tokens": 2, "seconds": 0.5, name: value}, {}, None, {}))
+    with pytest.raises(ValueError, match=f"c: is damaged: {name} is {value!r}"):
+        checkpoint.load(beside)
 
 
 # --- The carried state

@@ -54,7 +54,7 @@ def evaluate(model: LanguageModel, text: str) -> Evaluation:
     loss = mean_loss(model, ids)
     assert loss is not None
     if not math.isfinite(loss):
-        raise ValueError(f"the model's loss on this text is {loss}: its weights are damaged, or it has diverged")
+        raise ValueError(f"the loss on this text is {loss}: the model is damaged, or its training diverged")
     seconds = max(time.perf_counter() - before, 1e-9)
     tokens = ids.size - 1
     return Evaluation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,10 @@ def load(location: Location) -> Checkpoint:
             raise ValueError(f"{location}: is damaged: {name} is missing")
     if not all(isinstance(values, dict) for values in found["numbers"].values()):
         raise ValueError(f"{location}: is damaged: numbers are missing")
+    for name, kinds in (("step", (int,)), ("tokens", (int,)), ("seconds", (int, float))):
+        value = found["progress"].get(name)
+        if type(value) not in kinds or not 0 <= value < math.inf:
+            raise ValueError(f"{location}: is damaged: {name} is {value!r}")
     parts: dict[str, dict[str, Any]] = {part: dict(values) for part, values in found["numbers"].items()}
     for path, tensor in stored.tensors.items():
         part, _, name = path.partition(SEPARATOR)
