@@ -9,8 +9,8 @@
 
 namespace pyrnnfast {
 
-// Where a team meets. Spins about 10 us, then sleeps. The last one to arrive decides for all, so that every
-// thread leaves with the same verdict.
+// Where a team meets. Spins about as long as waking a sleeper takes (50 us), then sleeps. The last one to
+// arrive decides for all, so that every thread leaves with the same verdict.
 class Barrier {
  public:
   enum class Verdict { go, solo, stop };
