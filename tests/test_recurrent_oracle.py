@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import AWKWARD
+from drawn import cases
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numeric import CELLS, Case, assert_close, make, oracle, run
@@ -12,29 +13,6 @@ from numeric import CELLS, Case, assert_close, make, oracle, run
 from pyrnnfast import functional
 
 DTYPES = [np.float32, np.float64]
-SIZES = st.sampled_from(AWKWARD)
-
-
-@st.composite
-def cases(draw: st.DrawFn, cell: str) -> Case:
-    """Any shape of the awkward sizes, any options; small enough to be fast."""
-    steps, rows = draw(st.integers(0, 7)), draw(st.one_of(st.just(0), SIZES))
-    layers = draw(st.integers(1, 3))
-    lengths = st.lists(st.integers(0, steps), min_size=rows, max_size=rows).map(tuple)
-    return make(
-        cell,
-        steps,
-        rows,
-        draw(SIZES),
-        draw(SIZES),
-        layers=layers,
-        bidirectional=draw(st.booleans()),
-        bias=draw(st.booleans()),
-        with_state=draw(st.booleans()),
-        lengths=draw(st.none() | lengths),
-        dropout=draw(st.sampled_from([0.0, 0.3, 1.0])) if layers > 1 else 0.0,
-        seed=draw(st.integers(0, 2**64 - 1)),
-    )
 
 
 @pytest.mark.parametrize("cell", CELLS)

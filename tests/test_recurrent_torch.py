@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from conftest import AWKWARD, require
+from drawn import SIZES, cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numeric import Case, assert_close, forward_tolerance, make
@@ -22,7 +23,6 @@ from pyrnnfast import functional
 KINDS = ["RNN", "RNN relu", "LSTM", "GRU"]
 CELLS = {"RNN": "rnn_tanh", "RNN relu": "rnn_relu", "LSTM": "lstm", "GRU": "gru"}
 DTYPES = [np.float32, np.float64]
-SIZES = st.sampled_from(AWKWARD)
 OPTIONS = [
     {"layers": layers, "bidirectional": two, "bias": bias}
     for layers, two, bias in itertools.product([1, 3], [False, True], [False, True])
@@ -130,30 +130,10 @@ def compare_cell(kind: str, case: Case, dtype: type, batched: bool) -> None:
     hold(case, dtype, got, ({}, final_t, xt.grad, dstate_t, dweights_t))
 
 
-@st.composite
-def cases(draw: st.DrawFn, cell: str) -> Case:
-    """Any shape and options that PyTorch has too: no dropout of ours, no empty batch, step or row."""
-    steps, rows = draw(st.integers(1, 7)), draw(SIZES)
-    lengths = st.lists(st.integers(1, steps), min_size=rows, max_size=rows).map(tuple)
-    return make(
-        cell,
-        steps,
-        rows,
-        draw(SIZES),
-        draw(SIZES),
-        layers=draw(st.integers(1, 3)),
-        bidirectional=draw(st.booleans()),
-        bias=draw(st.booleans()),
-        with_state=draw(st.booleans()),
-        lengths=draw(st.none() | lengths),
-        seed=draw(st.integers(0, 2**64 - 1)),
-    )
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_layer(kind: str, on_isa: str) -> None:
     @settings(max_examples=30)
-    @given(cases(CELLS[kind]), st.sampled_from(DTYPES), st.booleans())
+    @given(cases(CELLS[kind], peers=True), st.sampled_from(DTYPES), st.booleans())
     def check(case: Case, dtype: type, batch_first: bool) -> None:
         compare_layer(kind, case, dtype, on_isa, batch_first)
 

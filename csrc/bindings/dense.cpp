@@ -3,8 +3,7 @@
 #include <vector>
 
 #include "../dispatch/select.hpp"
-#include "../driver/parallel.hpp"
-#include "arrays.hpp"
+#include "handles.hpp"
 #include "register.hpp"
 
 namespace pyrnnfast {
@@ -15,7 +14,7 @@ constexpr Size kParallelWork = 1 << 15;  // elements below which one thread is f
 
 // Runs `work(begin, end)` over [0, count), each thread a contiguous part.
 template <class F> void split(Size count, Size work_each, const F &work) {
-  const int threads = count * work_each < kParallelWork ? 1 : usable_threads(default_threads());
+  const int threads = count * work_each < kParallelWork ? 1 : threads_of(0);
   run_team(threads, [&](Member m) { work(count * m.id / m.threads, count * (m.id + 1) / m.threads); });
 }
 

@@ -18,11 +18,16 @@ namespace {
 // whole cache lines, a few at a time. (More columns cost GRU's forward a tenth, fewer cost backward as much.)
 constexpr Size kBlockRows = 64, kBlockVectors = 8, kBlockDepth = 1024;
 
-// Groups of a block whose tiles take `at_once` strips at once: whole cache lines, whole strips.
-template <class Phase> constexpr Size block_groups(Size at_once) {
+// Strips that the smallest of the tiles takes at once.
+template <class Phase> constexpr Size at_once(const RowTiles &tiles) {
+  return wide(tiles.fewest(), Phase::strip);
+}
+
+// Groups of a block whose tiles take `strips` at once: whole cache lines, whole strips.
+template <class Phase> constexpr Size block_groups(Size strips) {
   constexpr Size line = kBytes < 64 ? 64 / kBytes : 1, usual = kBlockVectors / Phase::vectors;
   Size groups = usual > line ? usual : line;
-  while (groups * Phase::vectors % (Phase::strip * at_once) != 0) ++groups;
+  while (groups * Phase::vectors % (Phase::strip * strips) != 0) ++groups;
   return groups;
 }
 
@@ -30,8 +35,8 @@ template <class Phase> constexpr Size block_groups(Size at_once) {
 template <class Phase> constexpr Size block_vectors() {
   Size most = 0;
   for (Size rows = 1; rows <= kBlockRows; ++rows) {
-    const Size at_once = wide(RowTiles(rows, kMaxRows<Phase::strip>).fewest(), Phase::strip);
-    const Size here = rows * block_groups<Phase>(at_once) * Phase::vectors;
+    const RowTiles tiles(rows, kMaxRows<Phase::strip>);
+    const Size here = rows * block_groups<Phase>(at_once<Phase>(tiles)) * Phase::vectors;
     most = here > most ? here : most;
   }
   return most;
@@ -41,25 +46,25 @@ template <class Phase> constexpr auto has_output(int) -> decltype(&Phase::output
 template <class Phase> constexpr bool has_output(...) { return false; }
 
 template <class Phase, class Args>
-inline void run_block(const Args &s, Size row, Size rows, Size group, Size groups) {
+inline void run_block(const Args &s, Size row, const RowTiles &tiles, Size group, Size groups) {
   constexpr Size width = Phase::strip * kLanes;
+  const Size rows = tiles.rows;
   alignas(kBytes) real acc[kLanes * block_vectors<Phase>()];
   const Size strips = (groups * Phase::vectors + Phase::strip - 1) / Phase::strip, ldc = strips * width;
   const real *weights = s.weights + group * Phase::vectors * kLanes * s.depth;
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
       Phase::start(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
-  const RowTiles tiles(rows, kMaxRows<Phase::strip>);
-  const Size at_once = wide(tiles.fewest(), Phase::strip);
+  const Size step = at_once<Phase>(tiles);
   for (Size k = 0; k < s.depth; k += kBlockDepth)
-    for (Size strip = 0; strip < strips; strip += at_once)
+    for (Size strip = 0; strip < strips; strip += step)
       for (Size i = 0; i < tiles.count; ++i) {
         const Size r = tiles.begin(i);
         real *c = acc + r * ldc + strip * width;
         product<Phase::strip>(tiles.begin(i + 1) - r, s.a + (row + r) * s.lda + k, s.lda,
                               s.depth - k < kBlockDepth ? s.depth - k : kBlockDepth,
                               weights + (strip * s.depth + k) * width, s.depth * width,
-                              strips - strip < at_once ? strips - strip : at_once, {c, ldc, c, ldc});
+                              strips - strip < step ? strips - strip : step, {c, ldc, c, ldc});
       }
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
@@ -74,12 +79,12 @@ template <class Phase, class Args> void run_phase(const Args &s) {
   if (s.rows == 0) return;
   const RowTiles blocks(s.rows, kBlockRows);
   for (Size i = 0; i < blocks.count; ++i) {
-    const Size row = blocks.begin(i), rows = blocks.begin(i + 1) - row;
-    const RowTiles tiles(rows, kMaxRows<Phase::strip>);
-    const Size block = block_groups<Phase>(wide(tiles.fewest(), Phase::strip));
+    const Size row = blocks.begin(i);
+    const RowTiles tiles(blocks.begin(i + 1) - row, kMaxRows<Phase::strip>);
+    const Size block = block_groups<Phase>(at_once<Phase>(tiles));
     for (Size group = s.group_begin; group < s.group_end; group += block) {
       const Size left = s.group_end - group;
-      run_block<Phase>(s, row, rows, group, left < block ? left : block);
+      run_block<Phase>(s, row, tiles, group, left < block ? left : block);
     }
   }
 }

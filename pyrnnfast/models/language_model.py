@@ -94,7 +94,8 @@ class LanguageModel(Module):
         ids: [T, N] integers. state: h [L, N, H], for the LSTM (h, c); zeros by default.
         Returns (logits [T, N, V], state). Raises TypeError or ValueError for a wrong dtype, shape or range.
         """
-        validation.fits("ids", validation.indices("ids", ids, len(self.vocabulary)), ("T", "N"))
+        if isinstance(ids, np.ndarray):  # the embedding checks the rest
+            validation.fits("ids", ids, ("T", "N"))
         y, final = self.recurrent(self.embedding(ids), state)
         return self.decoder(self.dropout(y)), final
 
