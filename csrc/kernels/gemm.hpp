@@ -11,7 +11,8 @@ constexpr Size kGemmElements =
     1 << 16;  // of A: 256 KiB, which stay in the second-level cache while all strips pass by
 
 // One tile of C: rows [row, row + rows), the columns of one strip, depth [k0, k1).
-inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, Size k0, Size k1) {
+inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, Size k0, Size k1,
+                      const Ahead &ahead) {
   constexpr Size width = 2 * kLanes;
   alignas(kBytes) real acc[width * kMaxRows<2>], zero[width];
   store(zero, splat(0));
@@ -22,7 +23,7 @@ inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, 
   };
   const auto multiply = [&](const Ends &ends) {
     product<2>(rows, g.a + row * g.lda + k0, g.lda, k1 - k0, g.b + (strip * g.depth + k0) * width,
-               g.depth * width, 1, ends);
+               g.depth * width, 1, ends, ahead);
   };
   const bool from_output = g.start == Start::output || k0 > 0;
   bool in_place = left >= width;
@@ -64,14 +65,20 @@ void gemm(const GemmArgs<real> &g) {
   const Size most =
       kGemmElements / (g.depth < kGemmDepth ? g.depth + 1 : kGemmDepth) / kMaxRows<2> * kMaxRows<2>;
   const Size block_rows = most > 2 * kMaxRows<2> ? most : 2 * kMaxRows<2>;
-  for (Size row0 = 0; row0 < g.rows; row0 += block_rows) {
-    const RowTiles tiles(g.rows - row0 < block_rows ? g.rows - row0 : block_rows, kMaxRows<2>);
+  const bool far = g.depth * g.cols > kFarElements;
+  const Size blocks = (g.rows + block_rows - 1) / block_rows;
+  for (Size block = 0; block < blocks; ++block) {
+    const Size row0 = g.rows * block / blocks;
+    const RowTiles tiles(g.rows * (block + 1) / blocks - row0, kMaxRows<2>);
     Size k0 = 0;
     do {
       const Size k1 = g.depth - k0 < block_depth ? g.depth : k0 + block_depth;
       for (Size strip = g.strip_begin; strip < g.strip_end; ++strip)
-        for (Size i = 0; i < tiles.count; ++i)
-          gemm_tile(g, row0 + tiles.begin(i), tiles.begin(i + 1) - tiles.begin(i), strip, k0, k1);
+        for (Size i = 0; i < tiles.count; ++i) {
+          const real *next = g.b + ((strip + 1) * g.depth + k0) * 2 * kLanes;
+          gemm_tile(g, row0 + tiles.begin(i), tiles.begin(i + 1) - tiles.begin(i), strip, k0, k1,
+                    far ? ahead_of(next, 2 * kLanes, k1 - k0, i, tiles.count) : Ahead());
+        }
       k0 = k1;
     } while (k0 < g.depth);
   }

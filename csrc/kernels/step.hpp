@@ -56,16 +56,20 @@ inline void run_block(const Args &s, Size row, const RowTiles &tiles, Size group
     for (Size g = 0; g < groups; ++g)
       Phase::start(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
   const Size step = at_once<Phase>(tiles);
-  for (Size k = 0; k < s.depth; k += kBlockDepth)
+  const bool far = s.depth * (s.group_end - s.group_begin) * Phase::vectors * kLanes > kFarElements;
+  for (Size k = 0; k < s.depth; k += kBlockDepth) {
+    const Size depth = s.depth - k < kBlockDepth ? s.depth - k : kBlockDepth;
     for (Size strip = 0; strip < strips; strip += step)
       for (Size i = 0; i < tiles.count; ++i) {
         const Size r = tiles.begin(i);
+        const real *w = weights + (strip * s.depth + k) * width;
         real *c = acc + r * ldc + strip * width;
-        product<Phase::strip>(tiles.begin(i + 1) - r, s.a + (row + r) * s.lda + k, s.lda,
-                              s.depth - k < kBlockDepth ? s.depth - k : kBlockDepth,
-                              weights + (strip * s.depth + k) * width, s.depth * width,
-                              strips - strip < step ? strips - strip : step, {c, ldc, c, ldc});
+        product<Phase::strip>(
+            tiles.begin(i + 1) - r, s.a + (row + r) * s.lda + k, s.lda, depth, w, s.depth * width,
+            strips - strip < step ? strips - strip : step, {c, ldc, c, ldc},
+            far ? ahead_of(w + step * s.depth * width, width, depth, i, tiles.count) : Ahead());
       }
+  }
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
       Phase::finish(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);

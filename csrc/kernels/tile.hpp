@@ -24,18 +24,38 @@ struct Ends {
   Size ldc;
 };
 
+// Weights that are soon needed: while a tile works it asks for `lines` cache lines from `from` on in every
+// kPace steps of K, so that they reach the second-level cache in time.
+struct Ahead {
+  const real *from = nullptr;
+  Size lines = 0;
+};
+constexpr Size kPace = 16;
+constexpr Size kFarElements = Size(6 << 20) / sizeof(real);  // more than stays near: they come from memory
+
+// For the i-th of `tiles` tiles that share a strip, the next strip: each asks for an equal part of it.
+inline Ahead ahead_of(const real *next, Size strip_width, Size depth, Size i, Size tiles) {
+  constexpr Size line = 64 / sizeof(real);
+  const Size lines = (kPace * strip_width + line * tiles - 1) / (line * tiles);
+  return {next + i * (depth / kPace) * lines * line, lines};
+}
+
 // c[r][s * V + v] = start[r][s * V + v] + sum_k a[r][k] w[s][k][v]
 // Never inlined: in some callers GCC would leave the accumulators in memory, at a twentieth of the speed.
+// K is unrolled by four where registers allow: a core that is shared with another thread is limited by the
+// number of instructions first, and ten of a hundred were the loop's own.
 template <int V, int R, int S>
 __attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth, const real *w, Size strip,
-                                             const real *start, Size ld_start, real *c, Size ldc) {
+                                             const real *start, Size ld_start, real *c, Size ldc,
+                                             Ahead ahead) {
+  constexpr bool unrolled = R == 1 || S == 1, tall = S == 1 && R > 3;
   vec acc[R][S * V];
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
     PYRNNFAST_UNROLL
     for (int v = 0; v < S * V; ++v) acc[r][v] = load_any(start + r * ld_start + v * kLanes);
   }
-  for (Size k = 0; k < depth; ++k) {
+  const auto multiply = [&](Size k) __attribute__((always_inline)) {
     if constexpr (R == 1) {  // each weight is used once: straight from memory
       const vec x = splat(a[k]);
       PYRNNFAST_UNROLL
@@ -53,6 +73,20 @@ __attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth
       }
     }
     w += V * kLanes;
+  };
+  Size k = 0;
+  if constexpr (tall)
+    for (; ahead.lines > 0 && k + kPace <= depth; k += kPace) {
+      for (Size i = 0; i < ahead.lines; ++i, ahead.from += 64 / sizeof(real))
+        __builtin_prefetch(ahead.from, 0, 2);
+      PYRNNFAST_UNROLL_4
+      for (Size j = k; j < k + kPace; ++j) multiply(j);
+    }
+  if constexpr (unrolled) {
+    PYRNNFAST_UNROLL_4
+    for (Size j = k; j < depth; ++j) multiply(j);
+  } else {
+    for (Size j = k; j < depth; ++j) multiply(j);
   }
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
@@ -63,21 +97,22 @@ __attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth
 
 template <int V, int R, int S>
 inline void tiles(const real *a, Size lda, Size depth, const real *w, Size strip, Size strips, const Ends &e,
-                  Size done = 0) {
+                  const Ahead &ahead, Size done = 0) {
   for (; strips - done >= S; done += S) {
     const Size column = done * V * kLanes;
-    tile<V, R, S>(a, lda, depth, w + done * strip, strip, e.start + column, e.ld_start, e.c + column, e.ldc);
+    tile<V, R, S>(a, lda, depth, w + done * strip, strip, e.start + column, e.ld_start, e.c + column, e.ldc,
+                  ahead);
   }
   if constexpr (S > 1)
-    if (done < strips) tiles<V, R, S - 1>(a, lda, depth, w, strip, strips, e, done);
+    if (done < strips) tiles<V, R, S - 1>(a, lda, depth, w, strip, strips, e, ahead, done);
 }
 
 // The product of rows a[rows][depth] (at most kMaxRows<V>) with strips that are `strip` elements apart.
 template <int V, int R = kMaxRows<V>>
 void product(Size rows, const real *a, Size lda, Size depth, const real *w, Size strip, Size strips,
-             const Ends &e) {
-  if (rows == R) return tiles<V, R, kWide<V, R>>(a, lda, depth, w, strip, strips, e);
-  if constexpr (R > 1) product<V, R - 1>(rows, a, lda, depth, w, strip, strips, e);
+             const Ends &e, const Ahead &ahead) {
+  if (rows == R) return tiles<V, R, kWide<V, R>>(a, lda, depth, w, strip, strips, e, ahead);
+  if constexpr (R > 1) product<V, R - 1>(rows, a, lda, depth, w, strip, strips, e, ahead);
 }
 
 constexpr Size wide(Size rows, Size width) {  // kWide at run time

@@ -12,6 +12,7 @@
 #include "../dispatch/kernel_table.hpp"
 
 #define PYRNNFAST_UNROLL _Pragma("GCC unroll 16")  // without it the accumulators of a tile go to memory
+#define PYRNNFAST_UNROLL_4 _Pragma("GCC unroll 4")
 
 namespace pyrnnfast {
 namespace {
