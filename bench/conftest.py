@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "workload" in metafunc.fixturenames:
         workloads = SUITES[metafunc.config.getoption("--suite")]
-        names = [f"{w.cell}-{str(w.shape).replace(', ', '-').replace(' ', '')}" for w in workloads]
+        names = [f"{w.cell}-{w.sizes.replace(', ', '-').replace(' ', '')}" for w in workloads]
         metafunc.parametrize("workload", workloads, ids=names, scope="module")
 
 

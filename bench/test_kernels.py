@@ -23,7 +23,7 @@ def make_pack(case: Case, isa: str):
 
 
 def forward(pack, case: Case, *, training: bool):
-    return BACKEND.forward(pack, case.x, None, None, None, 0.0, 0, training, 0)
+    return BACKEND.forward(pack, case.x, None, None, case.lengths, 0.0, 0, training, 0)
 
 
 @pytest.mark.parametrize("isa", BACKEND.available_isas())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyrnnfast import runtime
-from pyrnnfast.benchmark import PEERS, TASKS, Case, Peer
+from pyrnnfast.benchmark import PEERS, TASKS, Case, Peer, UnsupportedError
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
@@ -13,7 +13,11 @@ from pyrnnfast.benchmark import PEERS, TASKS, Case, Peer
 def test_layer(record, case: Case, task: str, peer: type[Peer]) -> None:
     if peer.missing():
         pytest.skip(f"{peer.name} is not installed")
-    if case.workload.cell not in peer.cells or task not in peer.tasks:
-        pytest.skip(f"{peer.name} does not do this")
-    ready = peer(case, runtime.get_num_threads())
-    record(task, ready.forward if task == "forward" else ready.training)
+    reason = "the suite does not" if task not in case.workload.tasks else peer.unable(case.workload, task)
+    if reason:
+        pytest.skip(f"{peer.name}: {reason}")
+    try:
+        ready = peer(case, runtime.get_num_threads())
+    except UnsupportedError as error:
+        pytest.skip(f"{peer.name}: {error}")
+    record(task, ready.call(task))

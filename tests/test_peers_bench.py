@@ -1,22 +1,21 @@
-"""The bench: arithmetic, adapters against each other, refusal of results that disagree, protocol, output."""
+"""The bench: adapters against each other, refusal of results that disagree, protocol, memory."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+import threading
+import time
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, require
+from conftest import python, require
 
-from pyrnnfast import benchmark, runtime
-from pyrnnfast.benchmark import Case, MismatchError, Pacing, Row, Shape, Timing, Workload
-from pyrnnfast.benchmark.peers import OnnxRuntime, Ours, Peer, PyTorch, Reference
-from pyrnnfast.benchmark.run import check
-from pyrnnfast.benchmark.timing import alternate
+from pyrnnfast import RNN, benchmark, runtime
+from pyrnnfast.benchmark import Case, MismatchError, Pacing, Shape, UnsupportedError, Workload
+from pyrnnfast.benchmark.memory import training_peak
+from pyrnnfast.benchmark.peers import OnnxRuntime, OpenVINO, Ours, OursStream, Peer, PyTorch, Reference
+from pyrnnfast.benchmark.run import STREAM_STEPS, check
+from pyrnnfast.benchmark.timing import alternate, rest
 
 HURRY = Pacing(blocks=3, block_seconds=0.0, warmup_seconds=0.0, pause_seconds=0.0)
 TINY = benchmark.suite("tiny")
@@ -29,59 +28,69 @@ def _same_threads_afterwards():
     runtime.set_num_threads(threads)
 
 
-# --- Arithmetic
-
-
-def test_flops_of_forward_and_training() -> None:
-    lstm = Workload("lstm", Shape(steps=50, rows=32, inputs=100, hidden=512))
-    assert lstm.flops("forward") == 2 * 4 * 512 * (100 + 512) * 50 * 32
-    assert lstm.flops("training") == 3 * lstm.flops("forward")
-
-
-def test_flops_of_a_bidirectional_stack() -> None:
-    gru = Workload("gru", Shape(600, 128, 64, 128, layers=2, directions=2))
-    first, second = 2 * 3 * 128 * (64 + 128), 2 * 3 * 128 * (256 + 128)
-    assert gru.flops("forward") == 2 * (first + second) * 600 * 128
-
-
-def test_ratio_and_gflops() -> None:
-    workload = Workload("rnn_tanh", Shape(10, 10, 10, 10))
-    timings = {"pyrnnfast": Timing(2e-6, 1e-6, 3e-6, 9), "PyTorch": Timing(5e-6, 5e-6, 5e-6, 9)}
-    row = Row(workload, "forward", timings, first={})
-    assert row.ratio("PyTorch") == pytest.approx(2.5)
-    assert row.ratio("pyrnnfast") == 1.0
-    assert row.gflops("pyrnnfast") == pytest.approx(2 * 10 * 20 * 100 / 2e-6 / 1e9)
-
-
-def test_suite_chooses_cells() -> None:
-    assert {workload.cell for workload in benchmark.suite("overview")} == {"lstm", "gru", "rnn_tanh"}
-    assert len({workload.shape for workload in benchmark.suite("overview")}) == 3
-    chosen = benchmark.suite("overview", ["rnn_relu", "gru"])
-    assert [workload.cell for workload in chosen] == ["rnn_relu"] * 3 + ["gru"] * 3
-    with pytest.raises(ValueError, match=r"suite must be one of .*, got 'huge'"):
-        benchmark.suite("huge")
-    with pytest.raises(ValueError, match=r"cell must be one of .*, got 'sru'"):
-        benchmark.suite("overview", ["sru"])
-
-
 # --- Peers
 
 
-PAIRS = [(p, w) for p in (Reference, PyTorch, OnnxRuntime) for w in TINY if w.cell in p.cells]
+MORE = [
+    *(
+        Workload(cell, Shape(6, 5, 3, 4, layers, directions), ragged=True)
+        for cell in ("rnn_tanh", "lstm", "gru", "gru_reset_before")
+        for layers, directions in ((1, 1), (2, 2))
+    ),
+    *(
+        Workload(cell, Shape(1, 3, 5, 4, layers), ("forward",), streaming=True)
+        for cell in ("rnn_relu", "lstm", "gru")
+        for layers in (1, 2)
+    ),
+]
+PAIRS = [
+    (peer, workload, task)
+    for peer in benchmark.PEERS[1:]
+    for workload in TINY + MORE
+    for task in workload.tasks
+    if not peer.unable(workload, task)
+]
 
 
 @pytest.mark.parametrize(
-    "peer, workload", PAIRS, ids=lambda value: getattr(value, "name", None) or str(value)
+    "peer, workload, task", PAIRS, ids=lambda value: getattr(value, "name", None) or str(value)
 )
-def test_peers_agree(peer: type[Peer], workload: Workload) -> None:
+def test_peers_agree(peer: type[Peer], workload: Workload, task: str) -> None:
     for package in peer.packages:
         require(package)
     case = Case(workload)
     ready = [Ours(case, 1), peer(case, 1)]
-    for task in workload.tasks:
-        able, first = check(case, task, ready)
-        assert len(able) == 1 + (task in peer.tasks)
-        assert all(seconds > 0 for seconds in first.values())
+    first = check(case, task, ready)
+    assert list(first) == ["pyrnnfast", peer.name]
+    assert all(seconds > 0 for seconds in first.values())
+    for library in ready:
+        arrays = library.arrays(task, library.call(task)())
+        if task == "training":
+            assert list(arrays) == ["y", "dx", *case.weights]
+        elif workload.streaming:
+            assert list(arrays) == ["y", "h", "c"][: 1 + len(case.zero_states())]
+
+
+def test_what_peers_cannot_do() -> None:
+    stream, plain = MORE[-1], TINY[0]
+    assert PyTorch.unable(Workload("gru_reset_before", plain.shape), "forward") == "has no GRU reset before"
+    assert {peer.unable(plain, "training") for peer in (OnnxRuntime, OpenVINO)} == {"does not train"}
+    assert OursStream.unable(plain, "forward") == "is for single steps"
+    assert (OursStream.unable(stream, "forward") == "") == hasattr(RNN, "stream")
+    assert all(peer.unable(plain, "forward") == "" for peer in benchmark.PEERS if peer is not OursStream)
+
+
+def test_openvino_asks_no_network() -> None:
+    require("openvino")
+    require("onnx")
+    result = python(
+        "import sys; seen = []; sys.addaudithook(lambda name, _: seen.append(name))\n"
+        "from pyrnnfast import benchmark; from pyrnnfast.benchmark.peers import OpenVINO\n"
+        "OpenVINO(benchmark.Case(benchmark.suite('tiny')[0]), 1).forward()\n"
+        "assert 'import' in seen; print([name for name in seen if name.startswith('socket.')])"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
 
 
 class WrongWeight(Reference):
@@ -123,100 +132,86 @@ def test_a_peer_that_computes_something_else_is_refused(wrong: type[Peer]) -> No
         benchmark.run(TINY[:1], 1, HURRY, peers=[Ours, wrong])
 
 
-class Absent(Reference):
-    """A library that is not installed."""
+class StateLost(Reference):
+    """The reference, which begins every step with zeros."""
 
-    name = "absent"
-    packages = ("pyrnnfast_no_such_package",)
+    name = "wrong"
+
+    def step(self) -> Any:
+        self._states = [None, None]
+        return super().step()
+
+
+def test_a_stream_that_forgets_its_state_is_refused() -> None:
+    assert STREAM_STEPS > 1
+    with pytest.raises(MismatchError, match="wrong and pyrnnfast disagree on y"):
+        benchmark.run([MORE[-1]], 1, HURRY, peers=[Ours, StateLost])
+
+
+class Refuses(Reference):
+    """A library that says no when it is set up."""
+
+    name = "refuses"
+
+    def __init__(self, case: Case, threads: int) -> None:
+        raise UnsupportedError("refuses: too small")
 
 
 # --- Protocol
 
 
-def test_blocks_alternate_and_slow_ones_are_spared() -> None:
+def test_blocks_alternate() -> None:
     turns: list[str] = []
-    calls = {name: lambda name=name: turns.append(name) for name in ("a", "b", "slow")}
-    timings = alternate(calls, Pacing(4, 0.0, 0.0, 0.0), spare=["slow"])
-    assert "".join(turns).replace("slow", "s") == "aabbsbbaaaabbaabbs"
-    assert {name: timing.calls for name, timing in timings.items()} == {"a": 4, "b": 4, "slow": 2}
+    calls = {name: lambda name=name: turns.append(name) for name in ("a", "b")}
+    pacing = Pacing(4, 1e-9, 0.0, 0.0)
+    timings = alternate(calls, pacing, dict.fromkeys(calls, 0.0))
+    assert "".join(turns) == "ab" + "abbaabba"
+    assert {name: timing.calls for name, timing in timings.items()} == {"a": 4, "b": 4}
+
+
+def test_short_calls_are_woken_and_long_ones_have_few_blocks() -> None:
+    counts = {"short": 0, "long": 0}
+
+    def short() -> None:
+        counts["short"] += 1
+
+    def long() -> None:
+        counts["long"] += 1
+        time.sleep(0.01)
+
+    pacing = Pacing(5, 0.005, 0.0, 0.0, library_seconds=0.02)
+    timings = alternate({"short": short, "long": long}, pacing, {"short": 0.0, "long": 2.0})
+    assert timings["long"].calls == counts["long"] == 3  # no warm-up, one call a block, three blocks
+    assert counts["short"] > timings["short"].calls  # one at least was not timed
+
+
+def test_a_turn_waits_for_threads_that_spin() -> None:
+    def spin() -> None:
+        while time.perf_counter() < end:
+            pass
+
+    end = time.perf_counter() + 0.3
+    spinner = threading.Thread(target=spin)
+    spinner.start()
+    rest(0.05)
+    assert time.perf_counter() > end
+    spinner.join()
+    rest(0.0)
 
 
 def test_median_and_quartiles() -> None:
-    timings = alternate({"a": lambda: None}, Pacing(50, 0.0, 0.0, 0.0))
+    timings = alternate({"a": lambda: None}, Pacing(50, 0.0, 0.0, 0.0), {"a": 0.0})
     assert timings["a"].calls == 50
     assert 0 < timings["a"].low <= timings["a"].median <= timings["a"].high < 1
 
 
-# --- Output
+def test_memory_of_training_grows_with_the_batch() -> None:
+    few, many = (Workload("lstm", Shape(100, rows, 8, 64)) for rows in (1, 256))
+    peaks = [training_peak(Ours, workload, 1) for workload in (few, many)]
+    kept = 100 * 256 * 64 * 4 * 5 / 2**20  # y, c and the gates' less one
+    assert 0 <= peaks[0] < kept < peaks[1] < 10 * kept
 
 
-def test_report_as_json_and_tables() -> None:
-    require("rich")
-    seen: list[Row] = []
-    report = benchmark.run(TINY[:3], 1, HURRY, peers=[Ours, Reference, Absent], progress=seen.append)
-    assert seen == report.rows
-    data = json.loads(json.dumps(benchmark.to_json(report)))
-    assert set(data) == {"schema", "machine", "versions", "threads", "pacing", "absent", "rows"}
-    assert data["schema"] == 1
-    assert data["threads"] == 1
-    assert data["absent"] == {"absent": ["pyrnnfast_no_such_package"]}
-    assert list(data["versions"]) == ["pyrnnfast", "NumPy"]
-    assert len(data["rows"]) == 6
-    for row in data["rows"]:
-        assert set(row) == {"cell", "shape", "task", "flops", "results"}
-        assert set(row["shape"]) == {"steps", "rows", "inputs", "hidden", "layers", "directions"}
-        ours = row["results"]["pyrnnfast"]
-        for result in row["results"].values():
-            assert set(result) == {"median", "low", "high", "calls", "first", "gflops", "ratio"}
-            assert result["ratio"] == pytest.approx(result["median"] / ours["median"])
-            assert result["gflops"] == pytest.approx(row["flops"] / result["median"] / 1e9)
-    lines = benchmark.markdown(report).splitlines()
-    assert len(lines) == 2 + 6 + 2
-    assert all(line.count("|") == lines[0].count("|") for line in lines[:8])
-    assert "absent is not installed (pip install pyrnnfast_no_such_package)" in lines[-1]
-    assert benchmark.rich_table(report).row_count == 6
-
-
-# --- The command
-
-
-def bench(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    require("typer")
-    require("rich")
-    environment = {**ENVIRONMENT, "COLUMNS": "80"}
-    command = [sys.executable, "-m", "pyrnnfast", "bench", *options]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def test_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
-    result = bench("--suite=tiny", "--quick", "--cell=lstm", "--threads=1", "--json=f.json", folder=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "GFLOP/s" in result.stdout
-    rows = [line for line in result.stdout.splitlines() if "│" in line]
-    assert len(rows) == 4, result.stdout  # piped, so each row is one line
-    assert all("LSTM" in row and "N " in row for row in rows)
-    data = json.loads((tmp_path / "f.json").read_text())
-    assert [row["cell"] for row in data["rows"]] == ["lstm"] * 4
-    assert [path.name for path in tmp_path.iterdir()] == ["f.json"]
-
-
-@pytest.mark.parametrize(
-    "option, complaint",
-    [
-        ("--cell=sru", "--cell must be one of lstm, gru, rnn"),
-        ("--threads=-1", "--threads must be 0 to 1024, got -1"),
-        ("--threads=2000", "--threads must be 0 to 1024, got 2000"),
-        ("--suite=huge", "--suite must be one of overview"),
-        ("--json=no/such/folder.json", "--json must be a file in an existing folder"),
-        ("--json=/proc/f.json", "/proc/f.json: No such file"),
-        ("--json=/dev/null", "/dev/null: must be the name of a file"),
-    ],
-)
-def test_command_refuses_bad_options_in_one_line(option: str, complaint: str, tmp_path: Path) -> None:
-    result = bench(option, folder=tmp_path)
-    assert result.returncode == 2
-    assert complaint in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert result.stdout == ""
+def test_memory_of_a_peer_that_fails() -> None:
+    with pytest.raises(RuntimeError, match="UnsupportedError: refuses: too small"):
+        training_peak(Refuses, TINY[0], 1)

@@ -1,4 +1,4 @@
-"""What `pyrnnfast bench` runs: shapes and suites, adapters for the peers, the protocol of timing, the table.
+"""What `pyrnnfast bench` runs: suites of shapes, adapters for the peers, the protocol of timing, the tables.
 
 from pyrnnfast import benchmark
 report = benchmark.run(benchmark.suite("overview", ["lstm"]), threads=2)
@@ -6,10 +6,12 @@ print(benchmark.markdown(report))
 """
 
 from pyrnnfast.benchmark.case import Case, MismatchError
-from pyrnnfast.benchmark.peers import PEERS, Peer
-from pyrnnfast.benchmark.run import Report, Row, run
-from pyrnnfast.benchmark.shapes import SUITES, TASKS, Shape, Workload, suite
-from pyrnnfast.benchmark.table import markdown, rich_table, to_json
+from pyrnnfast.benchmark.peers import PEERS, Peer, UnsupportedError
+from pyrnnfast.benchmark.run import Report, Row, measure, run, start
+from pyrnnfast.benchmark.shapes import TASKS, Shape, Workload
+from pyrnnfast.benchmark.suites import SUITES, parse_shape, shape_suite, suite
+from pyrnnfast.benchmark.summary import Summary, summarize
+from pyrnnfast.benchmark.table import markdown, rich_tables, to_json
 from pyrnnfast.benchmark.timing import QUICK, THOROUGH, Pacing, Timing
 
 __all__ = [
@@ -25,11 +27,18 @@ __all__ = [
     "Report",
     "Row",
     "Shape",
+    "Summary",
     "Timing",
+    "UnsupportedError",
     "Workload",
     "markdown",
-    "rich_table",
+    "measure",
+    "parse_shape",
+    "rich_tables",
     "run",
+    "shape_suite",
+    "start",
     "suite",
+    "summarize",
     "to_json",
 ]

@@ -26,7 +26,7 @@ class Case:
     workload: what is computed. seed: of the generator that draws the numbers. dtype: float32 or float64.
 
     Attributes: weights, a dict of PyTorch's names in PyTorch's order, uniform in +-1 / sqrt(H); x [T, N, C]
-    and dy [T, N, D * H], standard normal. Initial states are zero.
+    and dy [T, N, D * H], standard normal; lengths, [N] or None. Initial states are zero.
     """
 
     def __init__(self, workload: Workload, seed: int = 0, dtype: type = np.float32) -> None:
@@ -45,17 +45,26 @@ class Case:
                     "bias_ih": (gates,),
                     "bias_hh": (gates,),
                 }.items():
-                    value = random.uniform(-bound, bound, size).astype(self.dtype)
+                    value = random.random(size, self.dtype)
+                    value *= 2 * bound
+                    value -= bound
                     self.weights[f"{name}_l{layer}{suffix}"] = value
         rows = (shape.steps, shape.rows)
-        self.x: Array = random.standard_normal((*rows, shape.inputs)).astype(self.dtype)
+        self.x: Array = random.standard_normal((*rows, shape.inputs), self.dtype)
         width = shape.directions * shape.hidden
-        self.dy: Array = random.standard_normal((*rows, width)).astype(self.dtype)
+        self.dy: Array = random.standard_normal((*rows, width), self.dtype)
+        self.lengths = workload.lengths()
 
     def layer_weights(self, layer: int, suffix: str) -> list[Array]:
         """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer and direction ("" or "_reverse")."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [self.weights[f"{name}_l{layer}{suffix}"] for name in names]
+
+    def zero_states(self) -> list[Array]:
+        """Return h, and c for the LSTM, [L * D, N, H], in zeros."""
+        shape = self.workload.shape
+        size = (shape.layers * shape.directions, shape.rows, shape.hidden)
+        return [np.zeros(size, self.dtype) for _ in range(2 if self.workload.cell == "lstm" else 1)]
 
     def tolerance(self, name: str) -> float:
         """Return the largest difference allowed in the array `name`, relative to its largest magnitude.

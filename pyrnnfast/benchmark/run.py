@@ -1,38 +1,60 @@
-"""The run: for each workload set the peers up, hold their results against ours, then time them in turns."""
+"""The run: for each row set the libraries up, hold their results against ours, then time them in turns."""
 
 from __future__ import annotations
 
-import os
-import platform
-import time
-from collections.abc import Callable, Iterable, Sequence
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from pyrnnfast.benchmark.budget import Job, fit, fitting_steps, within
 from pyrnnfast.benchmark.case import Case
-from pyrnnfast.benchmark.peers import PEERS, Ours, Peer
+from pyrnnfast.benchmark.machine import machine
+from pyrnnfast.benchmark.memory import training_peak
+from pyrnnfast.benchmark.peers import PEERS, Ours, Peer, UnsupportedError
 from pyrnnfast.benchmark.shapes import Workload
-from pyrnnfast.benchmark.timing import THOROUGH, Pacing, Timing, alternate, timed
+from pyrnnfast.benchmark.timing import THOROUGH, Pacing, Timing, alternate, rest, timed
+
+STREAM_STEPS = 3
+"""Steps of a stream that are held against ours."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One task of one workload: each library's timing, and the seconds of its first call, by name."""
+    """One task of one workload; everything by a library's name."""
 
     workload: Workload
     task: str
     timings: dict[str, Timing]
     first: dict[str, float]
+    """Seconds of the first call after the library was set up."""
+    memory: dict[str, float] = field(default_factory=dict)
+    """MiB at the peak of one training call."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Why a library was not measured."""
+    rivals: tuple[str, ...] = ()
+    """Libraries that our speed is compared with."""
+    limit: float | None = None
+    """Seconds that a call takes at least on this machine, by the roofline."""
 
     def gflops(self, name: str) -> float:
         """Return a library's speed in GFLOP/s, by Workload.flops and its median."""
         return self.workload.flops(self.task) / self.timings[name].median / 1e9
 
-    def ratio(self, name: str) -> float:
+    def ratio(self, name: str, ours: str = Ours.name) -> float:
         """Return how many times as long as ours a library takes: above 1, ours is faster."""
-        return self.timings[name].median / self.timings[Ours.name].median
+        return self.timings[name].median / self.timings[ours].median
+
+    @property
+    def best(self) -> str | None:
+        """The fastest rival; None if there is none."""
+        timed = [name for name in self.rivals if name in self.timings]
+        return min(timed, key=lambda name: self.timings[name].median, default=None)
+
+    def of_limit(self, name: str = Ours.name) -> float | None:
+        """Return the part of the machine's limit that a library reaches, 1 at best; None without a limit."""
+        return None if self.limit is None else self.limit / self.timings[name].median
 
 
 @dataclass
@@ -44,12 +66,64 @@ class Report:
     threads: int
     pacing: Pacing
     absent: dict[str, list[str]]
+    peers: Sequence[type[Peer]]
+    roofline: Any = None
     rows: list[Row] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Rows that are not measured, yet or at all, by suite."""
 
     @property
     def names(self) -> list[str]:
         """The libraries that were measured, ours first."""
-        return list(self.versions)
+        return [name for name in self.versions if any(name in row.timings for row in self.rows)]
+
+
+def start(
+    threads: int,
+    pacing: Pacing = THOROUGH,
+    peers: Sequence[type[Peer]] = PEERS,
+    roofline: bool = False,
+) -> Report:
+    """Begin a report: see which libraries are installed, describe the machine.
+
+    threads: for all libraries alike. pacing: how long to measure. peers: adapters, ours first. roofline:
+    whether the machine's limits are measured too.
+    """
+    present = [peer for peer in peers if not peer.missing()]
+    return Report(
+        machine=machine(),
+        versions={peer.name: peer.version() for peer in present},
+        threads=threads,
+        pacing=pacing,
+        absent={peer.name: peer.missing() for peer in peers if peer.missing()},
+        peers=present,
+        roofline=_roofline(lambda module: module.measure(threads)) if roofline else None,
+    )
+
+
+def measure(report: Report, workloads: Iterable[Workload], memory: bool = False) -> Iterator[Row]:
+    """Measure every task of every workload with every library that can compute it.
+
+    report: from `start`; each row is added to it, then yielded. workloads: see `suite`. memory: whether the
+    peak memory of training is measured too, in a process for each library.
+    Raises MismatchError, before anything of a row is timed, when results disagree.
+    """
+    jobs: list[Job] = [(workload, task) for workload in workloads for task in workload.tasks]
+    places = {job: place for place, job in enumerate(jobs)}
+    done: dict[Job, Row] = {}
+    report.left_out = {}
+    for job in jobs:
+        report.left_out.setdefault(job[0].suite, []).append(_label(job))
+    seconds = report.pacing.total_seconds
+    for job in jobs if seconds is None else within(jobs, seconds):
+        done[job] = _row(report, job, memory)
+        report.rows = [done[job] for job in sorted(done, key=places.__getitem__)]
+        report.left_out[job[0].suite].remove(_label(job))
+        yield done[job]
+
+
+def _label(job: Job) -> str:
+    return " ".join(map(str, job))
 
 
 def run(
@@ -57,73 +131,84 @@ def run(
     threads: int,
     pacing: Pacing = THOROUGH,
     peers: Sequence[type[Peer]] = PEERS,
-    progress: Callable[[Row], None] | None = None,
+    memory: bool = False,
 ) -> Report:
-    """Measure every workload with every library that is installed and can compute it.
-
-    workloads: see shapes.suite. threads: for all libraries alike. pacing: how long. peers: adapters, ours
-    first. progress: called with each row as it is done.
-    Returns the report. Raises MismatchError, before anything of a workload is timed, when results disagree.
-    """
-    present = [peer for peer in peers if not peer.missing()]
-    report = Report(
-        machine=machine(),
-        versions={peer.name: peer.version() for peer in present},
-        threads=threads,
-        pacing=pacing,
-        absent={peer.name: peer.missing() for peer in peers if peer.missing()},
-    )
-    for workload in workloads:
-        case = Case(workload)
-        ready = [peer(case, threads) for peer in present if workload.cell in peer.cells]
-        checked = [(task, *check(case, task, ready)) for task in workload.tasks]
-        for task, able, first in checked:
-            calls = {peer.name: peer.forward if task == "forward" else peer.training for peer in able}
-            spare = [peer.name for peer in able if peer.slow]
-            row = Row(workload, task, alternate(calls, pacing, spare), first)
-            report.rows.append(row)
-            if progress is not None:
-                progress(row)
+    """Do `start` and all of `measure`; return the report."""
+    report = start(threads, pacing, peers)
+    for _ in measure(report, workloads, memory):
+        pass
     return report
 
 
-def check(case: Case, task: str, peers: Iterable[Peer]) -> tuple[list[Peer], dict[str, float]]:
-    """Call each peer that does the task once, and hold what it gives against the first one's.
-
-    Returns these peers and the seconds that the calls took. Raises MismatchError.
-    """
-    able = [peer for peer in peers if task in peer.tasks]
-    first: dict[str, float] = {}
-    ours = None
+def _row(report: Report, job: Job, memory: bool) -> Row:
+    workload, task = job
+    threads, pacing = report.threads, report.pacing
+    skipped = {peer.name: peer.unable(workload, task) for peer in report.peers}
+    able = [peer for peer in report.peers if not skipped[peer.name]]
+    workload = fit(
+        job, [peer for peer in able if not peer.slow], threads, pacing.longest_call, pacing.pause_seconds
+    )
+    bound = pacing.slow_call
+    ready: list[Peer] = []
+    case = Case(workload)
     for peer in able:
-        first[peer.name], output = timed(peer.forward if task == "forward" else peer.training)
-        theirs = peer.arrays(task, output)
-        if ours is None:
-            ours = {name: value.copy() for name, value in theirs.items()}
-        case.compare(ours, theirs, peer.name)
-    return able, first
+        if (
+            peer.slow
+            and fitting_steps(peer, workload, task, threads, bound, pacing.pause_seconds)
+            < workload.shape.steps
+        ):
+            skipped[peer.name] = f"would take over {bound:g} s a call"
+            continue
+        try:
+            ready.append(peer(case, threads))
+        except UnsupportedError as error:
+            skipped[peer.name] = str(error)
+    first = check(case, task, ready, pacing.pause_seconds)
+    timings = alternate({peer.name: peer.call(task) for peer in ready}, pacing, first)
+    peaks: dict[str, float] = {}
+    if memory and task == "training":
+        for peer in able:
+            if not peer.slow:
+                try:
+                    peaks[peer.name] = training_peak(peer, workload, threads)
+                except RuntimeError as error:
+                    skipped[peer.name] = f"its memory was not measured: {error}"
+    return Row(
+        workload,
+        task,
+        timings,
+        first,
+        peaks,
+        {name: reason for name, reason in skipped.items() if reason},
+        tuple(peer.name for peer in report.peers if peer.rival),
+        None
+        if report.roofline is None
+        else _roofline(lambda module: module.limit(report.roofline, workload, task, threads)),
+    )
 
 
-def machine() -> dict[str, str]:
-    """Describe the machine: processor, cores, system, Python, NumPy, our instruction set, the date."""
-    from pyrnnfast import runtime
+def check(case: Case, task: str, peers: Iterable[Peer], pause: float = 0.0) -> dict[str, float]:
+    """Call each peer after a pause, and hold what it gives against the first one's.
 
-    return {
-        "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "isa": runtime.isa(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
+    A stream takes a few steps.
+    Returns the seconds that the first calls took. Raises MismatchError.
+    """
+    first: dict[str, float] = {}
+    ours: list[dict[str, Any]] = []
+    for peer in peers:
+        call = peer.call(task)
+        rest(pause)
+        for step in range(STREAM_STEPS if case.workload.streaming else 1):
+            seconds, output = timed(call)
+            first.setdefault(peer.name, seconds)
+            theirs = peer.arrays(task, output)
+            if len(ours) == step:
+                ours.append({name: value.copy() for name, value in theirs.items()})
+            case.compare(ours[step], theirs, peer.name)
+    return first
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    names = {key.strip(): value.strip() for key, value in fields.items()}
-    return names.get("model name") or platform.processor() or platform.machine()
+def _roofline(use: Callable[[Any], Any]) -> Any:
+    """Use the module that knows the machine's limits."""
+    name = "pyrnnfast.benchmark.roofline"
+    return use(importlib.import_module(name)) if importlib.util.find_spec(name) else None

@@ -1,10 +1,12 @@
-"""What is measured, as data: shapes, workloads (a cell on a shape, with its tasks), and suites of them."""
+"""What is measured, as data: sizes of a layer stack, and workloads (a cell on a shape, with its tasks)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from pyrnnfast._types import Integers
 from pyrnnfast.validation import GATES
 
 LABELS = {
@@ -43,56 +45,52 @@ class Shape:
 
 @dataclass(frozen=True)
 class Workload:
-    """A cell on a shape, and the tasks to measure on it."""
+    """A cell on a shape, and the tasks to measure on it.
+
+    ragged: each row has a length of its own, uniform in 1..T, the same on every machine.
+    streaming: a call begins with the state that the call before it ended with, and gives the new one.
+    suite: where it was taken from. uncut: T before it was cut to bound a call's time; 0 if it was not.
+    """
 
     cell: str
     shape: Shape
     tasks: tuple[str, ...] = tuple(TASKS)
+    ragged: bool = False
+    streaming: bool = False
+    suite: str = ""
+    uncut: int = 0
 
     def __str__(self) -> str:
-        return f"{LABELS[self.cell]} {self.shape}"
+        return f"{LABELS[self.cell]} {self.sizes}"
+
+    @property
+    def sizes(self) -> str:
+        """The shape in words, with what makes the workload special."""
+        text = str(self.shape)
+        if self.uncut:
+            text = f"T {self.uncut} cut to {text.removeprefix('T ')}"
+        return text + (", ragged" if self.ragged else "") + (", streaming" if self.streaming else "")
+
+    def lengths(self) -> Integers | None:
+        """Return each row's length, [N] in 1..T; None when all are T."""
+        if not self.ragged:
+            return None
+        return np.random.default_rng(0).integers(1, self.shape.steps, self.shape.rows, endpoint=True)
 
     def flops(self, task: str) -> int:
-        """Count floating-point operations: 2 G H (C + H) T N per layer and direction, training thrice that.
+        """Count floating-point operations: 2 G H (C + H) per layer, direction and step of a row.
 
-        Products only, as every table of RNN speed counts them; activations and biases are left out.
+        Training is thrice that. Products only, as every table of RNN speed counts them; activations and
+        biases are left out. A row has as many steps as its length says.
         """
         s = self.shape
+        lengths = self.lengths()
+        steps = s.steps * s.rows if lengths is None else int(lengths.sum())
         products = sum(s.hidden * (s.layer_inputs(layer) + s.hidden) for layer in range(s.layers))
-        return TASKS[task] * 2 * GATES[self.cell] * products * s.directions * s.steps * s.rows
+        return TASKS[task] * 2 * GATES[self.cell] * products * s.directions * steps
 
-
-def _cross(cells: Iterable[str], shapes: Iterable[Shape]) -> tuple[Workload, ...]:
-    shapes = tuple(shapes)
-    return tuple(Workload(cell, shape) for cell in cells for shape in shapes)
-
-
-SUITES: dict[str, tuple[Workload, ...]] = {
-    "overview": _cross(
-        ("lstm", "gru", "rnn_tanh"),
-        (Shape(100, 1, 256, 256), Shape(100, 16, 256, 256), Shape(50, 32, 512, 512)),
-    ),
-    "tiny": _cross(GATES, (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, layers=2, directions=2))),
-}
-"""overview: what the README shows. tiny: every cell in microseconds, to see that everything runs."""
-
-
-def suite(name: str, cells: Iterable[str] | None = None) -> list[Workload]:
-    """Return the workloads of a suite, all or only those of the given cells.
-
-    name: a key of SUITES. cells: keys of GATES; one that the suite lacks is put on its first cell's shapes.
-    Raises ValueError for an unknown name.
-    """
-    if name not in SUITES:
-        raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {name!r}")
-    every = SUITES[name]
-    if cells is None:
-        return list(every)
-    chosen: list[Workload] = []
-    for cell in dict.fromkeys(cells):
-        if cell not in GATES:
-            raise ValueError(f"cell must be one of {', '.join(GATES)}, got {cell!r}")
-        own = [workload for workload in every if workload.cell == cell]
-        first = [Workload(cell, w.shape, w.tasks) for w in every if w.cell == every[0].cell]
-        chosen += own or first
-    return chosen
+    def cut(self, steps: int) -> Workload:
+        """Return the workload with T = steps, if it has more."""
+        if steps >= self.shape.steps:
+            return self
+        return replace(self, shape=replace(self.shape, steps=steps), uncut=self.uncut or self.shape.steps)

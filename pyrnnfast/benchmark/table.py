@@ -1,37 +1,51 @@
-"""A report as a table for the terminal, as Markdown for a document, and as JSON for programs."""
+"""A report as tables for the terminal, as Markdown for a document, and as JSON for programs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyrnnfast.benchmark.peers import Ours
+from pyrnnfast.benchmark.peers import Ours, OursStream
 from pyrnnfast.benchmark.run import Report, Row
 from pyrnnfast.benchmark.shapes import LABELS
+from pyrnnfast.benchmark.summary import ragged_shares, summarize
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a field of the JSON changes its meaning."""
-TASK_NAMES = {"forward": "forward", "training": "forward + backward"}
+FEW = 6
+"""So many rows that were not measured are named."""
+WORDS = 3
+"""The first columns of both tables are words, the others numbers."""
+
+Lines = list[list[str]]
 
 
-def header(report: Report) -> list[str]:
-    """Return the columns' names."""
-    return ["cell", "shape", "task", "ms", *report.names]
+def lines(report: Report) -> Lines:
+    """Return the rows as text, the columns' names first; a column that would be empty is left out."""
+    head = ["cell", "shape", "task", "ms", *report.names, "best peer", "of limit", "cold ms", "MiB"]
+    every = [head, *(_line(report, row) for row in report.rows)]
+    kept = [column for column in zip(*every, strict=True) if any(text != "-" for text in column[1:])]
+    return [list(line) for line in zip(*kept, strict=True)]
 
 
-def cells(report: Report, row: Row) -> list[str]:
-    """Return one row: our time and spread, and each library's GFLOP/s with its time in units of ours."""
+def _line(report: Report, row: Row) -> list[str]:
     ours = row.timings[Ours.name]
     spread = (ours.high - ours.low) / 2
+    part = row.of_limit()
     return [
         LABELS[row.workload.cell],
-        str(row.workload.shape),
-        TASK_NAMES[row.task],
+        row.workload.sizes,
+        row.task,
         f"{ours.median * 1e3:.3g} ± {float(f'{spread * 1e3:.1g}'):g}",
         *(_speed(row, name) for name in report.names),
+        "-" if row.best is None else f"{row.ratio(row.best):.2f}x {row.best}",
+        "-" if part is None else f"{part:.0%}",
+        f"{row.first[Ours.name] * 1e3:.3g}",
+        _memory(row),
     ]
 
 
@@ -42,46 +56,106 @@ def _speed(row: Row, name: str) -> str:
     return text if name == Ours.name else f"{text} ({row.ratio(name):.2g}x)"
 
 
+def _memory(row: Row) -> str:
+    if Ours.name not in row.memory:
+        return "-"
+    ours = row.memory[Ours.name]
+    others = [f"{ours / row.memory[name]:.2f} of {name}'s" for name in row.rivals if row.memory.get(name)]
+    return f"{ours:.3g}" + (f" ({', '.join(others)})" if others else "")
+
+
+def summary_lines(report: Report) -> Lines:
+    """Return the summary as text, the columns' names first; only that line without anything to compare."""
+    summaries = summarize(report)
+    labels = list(dict.fromkeys(label for summary in summaries for label in summary.cells))
+    every = [["suite", "task", "ratio", *labels, "all", "rows", "worst row"]]
+    every += [
+        [
+            summary.suite or "-",
+            summary.task,
+            f"{summary.against} / {summary.ours}",
+            *(f"{summary.cells[label]:.2f}" if label in summary.cells else "-" for label in labels),
+            f"{summary.mean:.2f}",
+            f"{summary.rows}",
+            f"{summary.worst:.2f}: {summary.worst_row}",
+        ]
+        for summary in summaries
+    ]
+    return every
+
+
 def caption(report: Report) -> str:
-    """Say what the figures are and where they come from."""
-    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    """Say what the figures are and where they come from, and what is not there."""
+    versions = ", ".join(
+        f"{name} {version}" for name, version in report.versions.items() if name != OursStream.name
+    )
     machine = report.machine
     text = (
         "GFLOP/s, higher is better; in parentheses how many times faster pyrnnfast is. "
         f"float32, {report.threads} thread{'s' * (report.threads != 1)}, medians; ms is pyrnnfast's time and "
-        f"half its interquartile range. {machine['processor']}, {machine['system']}, "
-        f"instruction set {machine['isa']}; {versions}, Python {machine['python']}; {machine['date']}."
+        "half its interquartile range, cold ms its first call's. Training is forward and backward. "
+        f"{machine['processor']}, {machine['system']}, instruction set {machine['isa']}; "
+        f"{versions}, Python {machine['python']}; {machine['date']}."
     )
+    if any(row.limit is not None for row in report.rows):
+        text += " Of limit: the part of the speed that the machine's arithmetic and bandwidth allow."
+    if any(row.memory for row in report.rows):
+        text += " MiB: the peak of one training call beside weights and input."
     for name, packages in report.absent.items():
         text += f" {name} is not installed (pip install {' '.join(packages)})."
+    reasons = Counter((name, reason) for row in report.rows for name, reason in row.skipped.items())
+    for (name, reason), count in reasons.items():
+        if name in report.names or name != OursStream.name:
+            text += f" {name} {reason} ({count} row{'s' * (count != 1)})."
+    for place, share in ragged_shares(report).items():
+        text += f" {place} takes {share:.2f} of the padded batch's time."
+    for suite, left_out in report.left_out.items():
+        if left_out:
+            named = (
+                f", which --json names: {left_out[0]}, ..."
+                if len(left_out) > FEW
+                else f": {'; '.join(left_out)}"
+            )
+            text += f" Of {suite or 'the rows'} {len(left_out)} were not measured{named}."
     return text
 
 
-def rich_table(report: Report) -> Table:
-    """Return the table for the terminal."""
+def rich_tables(report: Report) -> list[Table]:
+    """Return the table for the terminal, and the summary where there is something to compare."""
     from rich.table import Table
 
-    table = Table(caption=caption(report), caption_justify="left")
-    for number, name in enumerate(header(report)):
-        table.add_column(name, justify="left" if number < 3 else "right", overflow="fold")
-    for row in report.rows:
-        table.add_row(*cells(report, row), end_section=row.task == row.workload.tasks[-1])
-    return table
+    tables = []
+    for content, note in ((lines(report), caption(report)), (summary_lines(report), None)):
+        if len(content) > 1:
+            table = Table(caption=note, caption_justify="left")
+            for number, name in enumerate(content[0]):
+                table.add_column(name, justify="left" if number < WORDS else "right", overflow="fold")
+            for line in content[1:]:
+                table.add_row(*line)
+            tables.append(table)
+    return tables
 
 
 def markdown(report: Report) -> str:
-    """Return the table as Markdown, the caption below it."""
-    head = header(report)
-    lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3)]
-    lines += [cells(report, row) for row in report.rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption(report)}\n"
+    """Return the table as Markdown, the caption below it, then the summary."""
+    texts = []
+    for content in (lines(report), summary_lines(report)):
+        head = content[0]
+        ruled = [head, ["---"] * WORDS + ["---:"] * (len(head) - WORDS), *content[1:]]
+        if len(content) > 1:
+            texts.append("\n".join("| " + " | ".join(line) + " |" for line in ruled) + "\n")
+    return "\n".join([*texts[:1], f"{caption(report)}\n", *texts[1:]])
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Return the report as plain dicts, lists, strings and numbers; times in seconds.
+    """Return the report as plain dicts, lists, strings and numbers; times in seconds, memory in MiB.
 
-    "schema", "machine", "versions", "threads", "pacing", "absent", and "rows", each with "cell", "shape",
-    "task", "flops" and "results": by library's name median, low, high, calls, first, gflops and ratio.
+    "schema", "machine", "versions", "threads", "pacing", "absent", "roofline" (None if it was not measured),
+    "left_out" (rows that were not measured, by suite), "ragged" (our time in units of the padded batch's),
+    "summary" (see `Summary`), and "rows", each with "suite", "cell", "shape", "uncut" (T before it was cut,
+    else 0), "ragged", "streaming", "task", "flops", "limit" (seconds at least), "best" (the fastest peer),
+    "skipped" (why, by library), and "results": by library median, low, high, calls, first, gflops, ratio,
+    of_limit and memory.
     """
     return {
         "schema": SCHEMA,
@@ -90,22 +164,37 @@ def to_json(report: Report) -> dict[str, Any]:
         "threads": report.threads,
         "pacing": asdict(report.pacing),
         "absent": report.absent,
-        "rows": [
-            {
-                "cell": row.workload.cell,
-                "shape": asdict(row.workload.shape),
-                "task": row.task,
-                "flops": row.workload.flops(row.task),
-                "results": {
-                    name: {
-                        **asdict(timing),
-                        "first": row.first[name],
-                        "gflops": row.gflops(name),
-                        "ratio": row.ratio(name),
-                    }
-                    for name, timing in row.timings.items()
-                },
+        "roofline": asdict(report.roofline) if is_dataclass(report.roofline) else None,  # type: ignore[arg-type]
+        "left_out": report.left_out,
+        "ragged": ragged_shares(report),
+        "summary": [asdict(summary) for summary in summarize(report)],
+        "rows": [_row(row) for row in report.rows],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    workload = row.workload
+    return {
+        "suite": workload.suite,
+        "cell": workload.cell,
+        "shape": asdict(workload.shape),
+        "uncut": workload.uncut,
+        "ragged": workload.ragged,
+        "streaming": workload.streaming,
+        "task": row.task,
+        "flops": workload.flops(row.task),
+        "limit": row.limit,
+        "best": row.best,
+        "skipped": row.skipped,
+        "results": {
+            name: {
+                **asdict(timing),
+                "first": row.first[name],
+                "gflops": row.gflops(name),
+                "ratio": row.ratio(name),
+                "of_limit": row.of_limit(name),
+                "memory": row.memory.get(name),
             }
-            for row in report.rows
-        ],
+            for name, timing in row.timings.items()
+        },
     }

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pyrnnfast.cli.errors import DebugOption
+
+if TYPE_CHECKING:
+    from pyrnnfast.benchmark import Report, Row, Workload
 
 CELLS = {
     "lstm": "lstm",
@@ -27,54 +32,120 @@ def bench(
     cell: Annotated[
         list[str] | None, typer.Option(help=f"Only this cell; may be repeated. One of {', '.join(CELLS)}.")
     ] = None,
-    suite: Annotated[str, typer.Option(help="Which shapes: overview, or tiny to try it out.")] = "overview",
-    quick: Annotated[bool, typer.Option("--quick", help="Measure for a shorter time.")] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there too.")
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which shapes: overview (the default), deepbench, small, streaming, ragged, text, tiny (to "
+            "try it out), or all (but overview and tiny); may be repeated."
+        ),
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    shape: Annotated[
+        list[str] | None, typer.Option(metavar="T,N,C,H,L,D", help="This shape; L and D may be left out.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only forward or only training.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Finish within two minutes: fewer, shorter rows.")
+    ] = False,
+    memory: Annotated[
+        bool | None,
+        typer.Option("--memory/--no-memory", help="Measure training's peak memory; default: unless --quick."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there, after each row.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Measure speed against the NumPy reference, PyTorch and ONNX Runtime, as far as they are installed.
+    """Measure speed against PyTorch, ONNX Runtime, OpenVINO and the NumPy reference, as far as installed.
 
     Every library gets the same weights and inputs, and its results are held against ours before it is timed.
+    Ctrl-C ends the run with the rows that are done.
     """
-    from rich.console import Console
-    from rich.measure import Measurement
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from pyrnnfast import benchmark, runtime
     from pyrnnfast.training.files import check_writable, write_whole
     from pyrnnfast.validation import MAX_THREADS
 
     if not 0 <= threads <= MAX_THREADS:
         raise ValueError(f"--threads must be 0 to {MAX_THREADS}, got {threads}")
-    if suite not in benchmark.SUITES:
-        raise ValueError(f"--suite must be one of {', '.join(benchmark.SUITES)}, got {suite}")
+    if task is not None and task not in benchmark.TASKS:
+        raise ValueError(f"--task must be one of {', '.join(benchmark.TASKS)}, got {task}")
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise ValueError(f"--json must be a file in an existing folder, got {json_file}")
     if json_file is not None:
         check_writable(json_file)
-    unknown = [name for name in cell or () if name not in CELLS]
-    if unknown:
-        raise ValueError(f"--cell must be one of {', '.join(CELLS)}, got {unknown[0]}")
-    workloads = benchmark.suite(suite, [CELLS[name] for name in cell] if cell else None)
+    workloads = choose(suite or [], shape or [], cell or [], task)
+    pacing = benchmark.QUICK if quick else benchmark.THOROUGH
+    report = benchmark.start(threads or runtime.get_num_threads(), pacing, roofline=True)
+    try:
+        rows = benchmark.measure(report, workloads, memory=not quick if memory is None else memory)
+        for _ in shown(rows, sum(len(workload.tasks) for workload in workloads)):
+            if json_file is not None:
+                content = json.dumps(benchmark.to_json(report), indent=2) + "\n"
+                write_whole(json_file, content.encode())
+    finally:
+        if report.rows:
+            show(report, markdown)
+
+
+def choose(suites: list[str], shapes: list[str], cells: list[str], task: str | None) -> list[Workload]:
+    """Return the workloads that the options name; raise ValueError for a name that is none."""
+    from pyrnnfast import benchmark
+
+    known = [*benchmark.SUITES, "all"]
+    for name in suites:
+        if name not in known:
+            raise ValueError(f"--suite must be one of {', '.join(known)}, got {name}")
+    for name in cells:
+        if name not in CELLS:
+            raise ValueError(f"--cell must be one of {', '.join(CELLS)}, got {name}")
+    if "all" in suites:
+        suites = [*suites, *(name for name in benchmark.SUITES if name not in ("overview", "tiny"))]
+        suites.remove("all")
+    if not suites and not shapes:
+        suites = ["overview"]
+    chosen = [CELLS[name] for name in cells] or None
+    found = [workload for name in dict.fromkeys(suites) for workload in benchmark.suite(name, chosen)]
+    try:
+        found += benchmark.shape_suite(shapes, chosen)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
+    if task is not None:
+        found = [replace(workload, tasks=(task,)) for workload in found if task in workload.tasks]
+    if not found:
+        raise ValueError(f"--task must be one that the suite has, got {task}")
+    return found
+
+
+def shown(rows: Iterator[Row], total: int) -> Iterator[Row]:
+    """Yield the rows, and show on stderr how far it is: a bar on a terminal, else a line for each row."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        done = bar.add_task("measuring", total=sum(len(workload.tasks) for workload in workloads))
-        report = benchmark.run(
-            workloads,
-            threads or runtime.get_num_threads(),
-            benchmark.QUICK if quick else benchmark.THOROUGH,
-            progress=lambda row: bar.update(done, advance=1, description=f"{row.workload}"),
-        )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        done = bar.add_task("measuring", total=total)
+        for number, row in enumerate(rows, 1):
+            bar.update(done, advance=1, description=f"{row.workload}")
+            if not console.is_terminal:
+                print(f"{number}/{total} {row.workload} {row.task}", file=sys.stderr, flush=True)
+            yield row
+
+
+def show(report: Report, markdown: bool) -> None:
+    """Print the tables."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    from pyrnnfast import benchmark
+
     if markdown:
         typer.echo(benchmark.markdown(report))
-    else:
-        console, table = Console(), benchmark.rich_table(report)
-        if not sys.stdout.isatty():  # nothing to fit into: let no cell be broken into lines
-            widest = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-            console.width = max(console.width, widest)
+        return
+    console, tables = Console(), benchmark.rich_tables(report)
+    if not sys.stdout.isatty():  # nothing to fit into: let no cell be broken into lines
+        options = console.options.update(max_width=WIDEST)
+        widest = max(Measurement.get(console, options, table).maximum for table in tables)
+        console.width = max(console.width, widest)
+    for table in tables:
         console.print(table)
-    if json_file is not None:
-        write_whole(json_file, (json.dumps(benchmark.to_json(report), indent=2) + "\n").encode())

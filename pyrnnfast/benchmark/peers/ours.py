@@ -1,0 +1,105 @@
+"""This package, through the layers that its users call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyrnnfast import GRU, LSTM, RNN, __version__, runtime
+from pyrnnfast._types import Array
+from pyrnnfast.benchmark.case import Case
+from pyrnnfast.benchmark.peers.base import Peer, named
+from pyrnnfast.benchmark.shapes import Workload
+
+
+class Ours(Peer):
+    """A layer. In training every call packs the weights anew, as it must after an optimizer's step."""
+
+    name = "pyrnnfast"
+    packages = ("pyrnnfast",)
+    cells = frozenset({"rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before"})
+    rival = False
+
+    def __init__(self, case: Case, threads: int) -> None:
+        super().__init__(case, threads)
+        runtime.set_num_threads(threads)
+        shape = case.workload.shape
+        options: dict[str, Any] = {
+            "num_layers": shape.layers,
+            "bidirectional": shape.directions == 2,
+            "dtype": case.dtype,
+        }
+        cell = case.workload.cell
+        sizes = (shape.inputs, shape.hidden)
+        if cell == "lstm":
+            self._layer: Any = LSTM(*sizes, **options)
+        elif cell.startswith("gru"):
+            self._layer = GRU(*sizes, **options, reset_after=cell == "gru")
+        else:
+            self._layer = RNN(*sizes, **options, nonlinearity=cell.removeprefix("rnn_"))
+        self._layer.load_state_dict(case.weights)
+        self._state: Any = None
+
+    @classmethod
+    def version(cls) -> str:
+        """Return the version of this package, installed or not."""
+        return __version__
+
+    def call(self, task: str) -> Any:
+        """Return what to time, the layer in its mode."""
+        self._layer.train(task == "training")
+        return super().call(task)
+
+    def forward(self) -> Any:
+        """Compute y."""
+        return self._layer(self.case.x, None, self.case.lengths)
+
+    def step(self) -> Any:
+        """Compute y and the state."""
+        output = self._layer(self.case.x, self._state)
+        self._state = output[1]
+        return output
+
+    def training(self) -> Any:
+        """Compute y and all gradients."""
+        layer = self._layer
+        with layer.update():
+            pass
+        layer.zero_grad()
+        y, _ = layer(self.case.x, None, self.case.lengths)
+        dx, _ = layer.backward(self.case.dy)
+        return y, dx
+
+    def arrays(self, task: str, output: Any) -> dict[str, Array]:
+        """Return the results by name."""
+        if task == "training":
+            return {"y": output[0], "dx": output[1], **self._layer.grads}
+        y, state = output
+        if not self.case.workload.streaming:
+            return {"y": y}
+        return named(y, state if isinstance(state, tuple) else [state])
+
+
+class OursStream(Ours):
+    """A layer's stream, which owns the state and takes single steps."""
+
+    name = "pyrnnfast stream"
+
+    def __init__(self, case: Case, threads: int) -> None:
+        super().__init__(case, threads)
+        self._stream = self._layer.eval().stream(case.workload.shape.rows)
+        self._row = case.x[0]
+
+    @classmethod
+    def unable(cls, workload: Workload, task: str) -> str:
+        """Say why it cannot do a task of a workload."""
+        if not workload.streaming:
+            return "is for single steps"
+        return super().unable(workload, task) if hasattr(RNN, "stream") else "is not there"
+
+    def step(self) -> Any:
+        """Compute y."""
+        return self._stream(self._row)
+
+    def arrays(self, task: str, output: Any) -> dict[str, Array]:
+        """Return the results by name."""
+        return super().arrays(task, (output[None], self._stream.state))
