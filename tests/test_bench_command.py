@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, require
+from conftest import ENVIRONMENT, python, require
 from test_peers_bench import HURRY, TINY, Refuses
 
 from pyrnnfast import benchmark
@@ -37,7 +37,7 @@ def test_report_as_json_and_tables() -> None:
     report = benchmark.run(TINY[:3], 1, HURRY, peers=[Ours, Rival, Reference, Refuses, Absent], memory=True)
     data = json.loads(json.dumps(benchmark.to_json(report), allow_nan=False))
     assert set(data) == {
-        *("schema", "machine", "versions", "threads", "pacing", "absent", "roofline", "left_out", "ragged"),
+        *("schema", "machine", "versions", "threads", "pacing", "absent", "rooflines", "left_out", "ragged"),
         *("summary", "rows"),
     }
     assert data["schema"] == 2
@@ -54,8 +54,8 @@ def test_report_as_json_and_tables() -> None:
     assert len(data["rows"]) == 6
     for row in data["rows"]:
         assert set(row) == {
-            *("suite", "cell", "shape", "uncut", "ragged", "streaming", "task", "flops", "limit", "best"),
-            *("skipped", "results"),
+            *("suite", "cell", "shape", "uncut", "ragged", "streaming", "task", "flops", "limit", "bound"),
+            *("bounds", "best", "skipped", "results"),
         }
         assert row["best"] == "rival"
         assert row["skipped"] == {"refuses": "refuses: too small"}
@@ -97,8 +97,10 @@ def bench(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
-    result = bench("--suite=tiny", "--quick", "--cell=lstm", "--threads=1", "--json=f.json", folder=tmp_path)
+def test_command_prints_a_table_and_writes_files(tmp_path: Path) -> None:
+    require("matplotlib")
+    options = ("--suite=tiny", "--quick", "--cell=lstm", "--threads=1", "--json=f.json", "--plot=f.png")
+    result = bench(*options, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "GFLOP/s" in result.stdout
     rows = [line for line in result.stdout.splitlines() if "│" in line]
@@ -109,7 +111,24 @@ def test_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     data = json.loads((tmp_path / "f.json").read_text())
     assert [row["cell"] for row in data["rows"]] == ["lstm"] * 7
     assert data["left_out"] == {"tiny": []}
-    assert [path.name for path in tmp_path.iterdir()] == ["f.json"]
+    assert (data["machine"]["isa"] == "reference") == (data["rooflines"] == {})
+    for row in data["rows"]:
+        assert {"FMA", "memory"} <= set(row["bounds"]) if data["rooflines"] else row["bounds"] == {}
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.json", "f.png"]
+
+
+def test_command_wants_matplotlib_for_a_plot_before_it_measures() -> None:
+    require("typer")
+    require("rich")
+    result = python(
+        "import sys; sys.modules['matplotlib.figure'] = None\n"
+        "sys.argv = ['pyrnnfast', 'bench', '--plot=f.png']\n"
+        "from pyrnnfast.__main__ import main; main()"
+    )
+    assert result.returncode == 2
+    wanted = 'pyrnnfast: a plot needs matplotlib: install it with pip install "pyrnnfast[cli]"'
+    assert (result.stdout, result.stderr.splitlines()) == ("", [wanted])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +143,9 @@ def test_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
         ("--json=no/such/folder.json", "--json must be a file in an existing folder"),
         ("--json=/proc/f.json", "/proc/f.json: No such file"),
         ("--json=/dev/null", "/dev/null: must be the name of a file"),
+        ("--plot=no/such/folder.png", "--plot must be a file in an existing folder"),
+        ("--plot=.", "--plot must be a file in an existing folder"),
+        ("--plot=/proc/f.png", "/proc/f.png: No such file"),
     ],
 )
 def test_command_refuses_bad_options_in_one_line(option: str, complaint: str, tmp_path: Path) -> None:
@@ -151,9 +173,10 @@ def test_command_measures_shapes_and_one_task(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_the_rows_that_are_done(tmp_path: Path) -> None:
-    require("typer")
-    require("rich")
+    for package in ("typer", "rich", "matplotlib"):
+        require(package)
     command = [sys.executable, "-m", "pyrnnfast", "bench", "--suite=tiny", "--no-memory", "--json=f.json"]
+    command += ["--plot=f.png"]
     run = subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -168,4 +191,5 @@ def test_ctrl_c_keeps_the_rows_that_are_done(tmp_path: Path) -> None:
     left_out = len(data["left_out"]["tiny"])
     assert 0 < len(data["rows"]) == 23 - left_out < 23
     assert f"Of tiny {left_out} were not measured" in output
-    assert [path.name for path in tmp_path.iterdir()] == ["f.json"]
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.json", "f.png"]

@@ -47,7 +47,7 @@ def row(peer: float, task: str = "forward", cell: str = "lstm", suite: str = "s"
         {name: Timing(median, median, median, 9) for name, median in times.items()},
         first={},
         rivals=("PyTorch", "ONNX Runtime", "OpenVINO"),
-        limit=0.25,
+        bounds={"FMA": 0.25, "L2": 0.125},
     )
 
 

@@ -20,6 +20,7 @@ using Size = std::ptrdiff_t;
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before };
 constexpr int kCellKinds = 5;
 constexpr int kMaxPhases = 2;
+constexpr Size kReadWords = 64;
 
 // dst strips of `width` vectors, dst element (k0 + k, col0 + j) = src[k * row_stride + j * col_stride].
 // Lanes up to the next multiple of VL are set to zero.
@@ -140,6 +141,11 @@ template <class T> struct KernelTable {
   void (*forward[kCellKinds][kMaxPhases])(const ForwardStep<T> &);
   void (*backward[kCellKinds][kMaxPhases])(const BackwardStep<T> &);
   void (*backward_state)(const BackwardStep<T> &);  // dh += product
+  Size chains;  // vectors of fma_chains
+  // x[i] = a x[i] + b, `steps` times in registers; x [chains * VL]
+  void (*fma_chains)(Size steps, T a, T b, T *x);
+  // exclusive or of the words; aligned as a buffer is, count a multiple of kReadWords
+  uint64_t (*read_words)(const uint64_t *words, Size count);
 };
 
 }  // namespace pyrnnfast

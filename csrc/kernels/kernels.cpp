@@ -7,6 +7,7 @@
 #include "gru.hpp"
 #include "lstm.hpp"
 #include "pack.hpp"
+#include "probe.hpp"
 
 namespace pyrnnfast {
 namespace {
@@ -42,6 +43,9 @@ const KernelTable<real> PYRNNFAST_TABLE = {
      {run_phase<GruBackward, BackwardStep<real>>, nullptr},
      {run_phase<GruBeforeBackward, BackwardStep<real>>, run_phase<GruBeforeReset, BackwardStep<real>>}},
     run_phase<StateBackward, BackwardStep<real>>,
+    kChains,
+    fma_chains,
+    read_words,
 };
 
 }  // namespace pyrnnfast

@@ -7,6 +7,7 @@ print(benchmark.markdown(report))
 
 from pyrnnfast.benchmark.case import Case, MismatchError
 from pyrnnfast.benchmark.peers import PEERS, Peer, UnsupportedError
+from pyrnnfast.benchmark.roofline import Roofline
 from pyrnnfast.benchmark.run import Report, Row, measure, run, start
 from pyrnnfast.benchmark.shapes import TASKS, Shape, Workload
 from pyrnnfast.benchmark.suites import SUITES, parse_shape, shape_suite, suite
@@ -25,6 +26,7 @@ __all__ = [
     "Pacing",
     "Peer",
     "Report",
+    "Roofline",
     "Row",
     "Shape",
     "Summary",

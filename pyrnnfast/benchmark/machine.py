@@ -25,7 +25,7 @@ def machine() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "caches": _caches(),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
-        "governor": _read(CPU / "cpufreq/scaling_governor"),
+        "governor": read(CPU / "cpufreq/scaling_governor"),
         "system": f"{platform.system()} {platform.machine()}",
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()),
@@ -39,7 +39,8 @@ def machine() -> dict[str, str]:
     return {name: value for name, value in described.items() if value}
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return a small file's text; "" when it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -50,13 +51,13 @@ def _caches() -> str:
     """Name the first core's caches, as "L1d 32K, L2 512K, L3 32768K"."""
     found = []
     for folder in sorted(CPU.glob("cache/index*")):
-        level, kind, size = (_read(folder / name) for name in ("level", "type", "size"))
+        level, kind, size = (read(folder / name) for name in ("level", "type", "size"))
         if kind != "Instruction":
             found.append(f"L{level}{'d' if kind == 'Data' else ''} {size}")
     return ", ".join(found)
 
 
 def _processor() -> str:
-    fields = dict(line.split(":", 1) for line in _read(Path("/proc/cpuinfo")).splitlines() if ":" in line)
+    fields = dict(line.split(":", 1) for line in read(Path("/proc/cpuinfo")).splitlines() if ":" in line)
     names = {key.strip(): value.strip() for key, value in fields.items()}
     return names.get("model name") or platform.processor() or platform.machine()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyrnnfast.benchmark import roofline as limits
 from pyrnnfast.benchmark.budget import Job, fit, fitting_steps, within
 from pyrnnfast.benchmark.case import Case
 from pyrnnfast.benchmark.machine import machine
 from pyrnnfast.benchmark.memory import training_peak
 from pyrnnfast.benchmark.peers import PEERS, Ours, Peer, UnsupportedError
+from pyrnnfast.benchmark.roofline import Roofline
 from pyrnnfast.benchmark.shapes import Workload
 from pyrnnfast.benchmark.timing import THOROUGH, Pacing, Timing, alternate, rest, timed
 
@@ -35,8 +35,8 @@ class Row:
     """Why a library was not measured."""
     rivals: tuple[str, ...] = ()
     """Libraries that our speed is compared with."""
-    limit: float | None = None
-    """Seconds that a call takes at least on this machine, by the roofline."""
+    bounds: dict[str, float] = field(default_factory=dict)
+    """Seconds that a call takes at least on this machine, by what limits it; see `roofline.bounds`."""
 
     def gflops(self, name: str) -> float:
         """Return a library's speed in GFLOP/s, by Workload.flops and its median."""
@@ -51,6 +51,16 @@ class Row:
         """The fastest rival; None if there is none."""
         timed = [name for name in self.rivals if name in self.timings]
         return min(timed, key=lambda name: self.timings[name].median, default=None)
+
+    @property
+    def limit(self) -> float | None:
+        """The most of the bounds, in seconds; None if the machine was not measured."""
+        return max(self.bounds.values(), default=None)
+
+    @property
+    def bound(self) -> str | None:
+        """What limits a call: "FMA" or a level of the memory."""
+        return max(self.bounds, key=self.bounds.__getitem__, default=None)
 
     def of_limit(self, name: str = Ours.name) -> float | None:
         """Return the part of the machine's limit that a library reaches, 1 at best; None without a limit."""
@@ -67,10 +77,16 @@ class Report:
     pacing: Pacing
     absent: dict[str, list[str]]
     peers: Sequence[type[Peer]]
-    roofline: Any = None
+    rooflines: dict[str, Roofline] = field(default_factory=dict)
+    """By instruction set, the default first; empty if the machine was not measured."""
     rows: list[Row] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Rows that are not measured, yet or at all, by suite."""
+
+    @property
+    def roofline(self) -> Roofline | None:
+        """The limits of the instruction set that we run."""
+        return next(iter(self.rooflines.values()), None)
 
     @property
     def names(self) -> list[str]:
@@ -87,7 +103,7 @@ def start(
     """Begin a report: see which libraries are installed, describe the machine.
 
     threads: for all libraries alike. pacing: how long to measure. peers: adapters, ours first. roofline:
-    whether the machine's limits are measured too.
+    whether the machine's limits are measured too, with every instruction set.
     """
     present = [peer for peer in peers if not peer.missing()]
     return Report(
@@ -97,7 +113,7 @@ def start(
         pacing=pacing,
         absent={peer.name: peer.missing() for peer in peers if peer.missing()},
         peers=present,
-        roofline=_roofline(lambda module: module.measure(threads)) if roofline else None,
+        rooflines=limits.measure_all(threads) if roofline else {},
     )
 
 
@@ -181,9 +197,7 @@ def _row(report: Report, job: Job, memory: bool) -> Row:
         peaks,
         {name: reason for name, reason in skipped.items() if reason},
         tuple(peer.name for peer in report.peers if peer.rival),
-        None
-        if report.roofline is None
-        else _roofline(lambda module: module.limit(report.roofline, workload, task, threads)),
+        {} if report.roofline is None else limits.bounds(report.roofline, workload, task),
     )
 
 
@@ -206,9 +220,3 @@ def check(case: Case, task: str, peers: Iterable[Peer], pause: float = 0.0) -> d
                 ours.append({name: value.copy() for name, value in theirs.items()})
             case.compare(ours[step], theirs, peer.name)
     return first
-
-
-def _roofline(use: Callable[[Any], Any]) -> Any:
-    """Use the module that knows the machine's limits."""
-    name = "pyrnnfast.benchmark.roofline"
-    return use(importlib.import_module(name)) if importlib.util.find_spec(name) else None

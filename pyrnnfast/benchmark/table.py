@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyrnnfast.benchmark.peers import Ours, OursStream
@@ -43,7 +43,7 @@ def _line(report: Report, row: Row) -> list[str]:
         f"{ours.median * 1e3:.3g} ± {float(f'{spread * 1e3:.1g}'):g}",
         *(_speed(row, name) for name in report.names),
         "-" if row.best is None else f"{row.ratio(row.best):.2f}x {row.best}",
-        "-" if part is None else f"{part:.0%}",
+        "-" if part is None else f"{part:.0%} {row.bound}",
         f"{row.first[Ours.name] * 1e3:.3g}",
         _memory(row),
     ]
@@ -97,8 +97,11 @@ def caption(report: Report) -> str:
         f"{machine['processor']}, {machine['system']}, instruction set {machine['isa']}; "
         f"{versions}, Python {machine['python']}; {machine['date']}."
     )
-    if any(row.limit is not None for row in report.rows):
-        text += " Of limit: the part of the speed that the machine's arithmetic and bandwidth allow."
+    if report.rooflines:
+        text += (
+            " Of limit: the part of the speed that the machine allows, and what limits it, arithmetic (FMA) "
+            f"or reading. Measured: {'; '.join(map(str, report.rooflines.values()))}."
+        )
     if any(row.memory for row in report.rows):
         text += " MiB: the peak of one training call beside weights and input."
     for name, packages in report.absent.items():
@@ -150,12 +153,12 @@ def markdown(report: Report) -> str:
 def to_json(report: Report) -> dict[str, Any]:
     """Return the report as plain dicts, lists, strings and numbers; times in seconds, memory in MiB.
 
-    "schema", "machine", "versions", "threads", "pacing", "absent", "roofline" (None if it was not measured),
-    "left_out" (rows that were not measured, by suite), "ragged" (our time in units of the padded batch's),
-    "summary" (see `Summary`), and "rows", each with "suite", "cell", "shape", "uncut" (T before it was cut,
-    else 0), "ragged", "streaming", "task", "flops", "limit" (seconds at least), "best" (the fastest peer),
-    "skipped" (why, by library), and "results": by library median, low, high, calls, first, gflops, ratio,
-    of_limit and memory.
+    "schema", "machine", "versions", "threads", "pacing", "absent", "rooflines" (by instruction set, the
+    default first), "left_out" (rows that were not measured, by suite), "ragged" (our time in units of the
+    padded batch's), "summary" (see `Summary`), and "rows", each with "suite", "cell", "shape", "uncut" (T
+    before it was cut, else 0), "ragged", "streaming", "task", "flops", "limit" (seconds at least), "bound"
+    (what limits it), "bounds" (seconds by each), "best" (the fastest peer), "skipped" (why, by library), and
+    "results": by library median, low, high, calls, first, gflops, ratio, of_limit and memory.
     """
     return {
         "schema": SCHEMA,
@@ -164,7 +167,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "threads": report.threads,
         "pacing": asdict(report.pacing),
         "absent": report.absent,
-        "roofline": asdict(report.roofline) if is_dataclass(report.roofline) else None,  # type: ignore[arg-type]
+        "rooflines": {isa: asdict(roofline) for isa, roofline in report.rooflines.items()},
         "left_out": report.left_out,
         "ragged": ragged_shares(report),
         "summary": [asdict(summary) for summary in summarize(report)],
@@ -184,6 +187,8 @@ def _row(row: Row) -> dict[str, Any]:
         "task": row.task,
         "flops": workload.flops(row.task),
         "limit": row.limit,
+        "bound": row.bound,
+        "bounds": row.bounds,
         "best": row.best,
         "skipped": row.skipped,
         "results": {

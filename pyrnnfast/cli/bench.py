@@ -53,6 +53,12 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there, after each row.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw the roofline and the bars against peers there at the end (PNG)."
+        ),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -62,6 +68,7 @@ def bench(
     Ctrl-C ends the run with the rows that are done.
     """
     from pyrnnfast import benchmark, runtime
+    from pyrnnfast.benchmark import plots
     from pyrnnfast.training.files import check_writable, write_whole
     from pyrnnfast.validation import MAX_THREADS
 
@@ -69,10 +76,13 @@ def bench(
         raise ValueError(f"--threads must be 0 to {MAX_THREADS}, got {threads}")
     if task is not None and task not in benchmark.TASKS:
         raise ValueError(f"--task must be one of {', '.join(benchmark.TASKS)}, got {task}")
-    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
-        raise ValueError(f"--json must be a file in an existing folder, got {json_file}")
-    if json_file is not None:
-        check_writable(json_file)
+    for option, file in {"--json": json_file, "--plot": plot}.items():
+        if file is not None and (file.is_dir() or not file.parent.is_dir()):
+            raise ValueError(f"{option} must be a file in an existing folder, got {file}")
+        if file is not None:
+            check_writable(file)
+    if plot is not None:
+        plots.figure_class()
     workloads = choose(suite or [], shape or [], cell or [], task)
     pacing = benchmark.QUICK if quick else benchmark.THOROUGH
     report = benchmark.start(threads or runtime.get_num_threads(), pacing, roofline=True)
@@ -84,7 +94,11 @@ def bench(
                 write_whole(json_file, content.encode())
     finally:
         if report.rows:
-            show(report, markdown)
+            try:
+                show(report, markdown)
+            finally:
+                if plot is not None:
+                    plots.save(report, plot)
 
 
 def choose(suites: list[str], shapes: list[str], cells: list[str], task: str | None) -> list[Workload]:
