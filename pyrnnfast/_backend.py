@@ -12,12 +12,13 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
-from pyrnnfast._types import Array, Integers
+from pyrnnfast._types import Array, Integers, State
 
 BACKENDS = {"core": "pyrnnfast._core", "reference": "pyrnnfast.reference"}
 
@@ -78,6 +79,22 @@ class TapeHandle(Protocol):
         """The rows' lengths, [N]."""
 
 
+class StreamHandle(Protocol):
+    """A stack of one direction that is fed step by step; the state is zero at first."""
+
+    def step(self, x: object) -> Array | None:
+        """x [N, C] -> a view of the output [N, H]; None, and no step, if x is not as the kernels read it."""
+
+    def use(self, pack: PackHandle) -> None:
+        """Go on with other weights for the same layer."""
+
+    def state(self) -> tuple[Array, Array | None]:
+        """h and c [L, N, H], copies; c for the LSTM."""
+
+    def set_state(self, h: Array | None, c: Array | None) -> None:
+        """Copy h and c [L, N, H] in; None for zeros."""
+
+
 class Backend(Protocol):
     """What a backend has."""
 
@@ -87,6 +104,10 @@ class Backend(Protocol):
 
         weights: for each layer, for each direction: weight_ih, weight_hh, and with bias bias_ih, bias_hh.
         """
+
+    @property
+    def Stream(self) -> Callable[[PackHandle, int, int], StreamHandle]:
+        """Stream(pack, rows, num_threads)."""
 
     @property
     def Tape(self) -> type[Any]:
@@ -105,6 +126,13 @@ class Backend(Protocol):
         num_threads: int,
     ) -> tuple[Array, Array, Array | None, TapeHandle | None]:
         """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape."""
+
+    def infer(self, pack: PackHandle, x: object, state: object) -> tuple[Array, State] | None:
+        """A call of the layer that needs no validation -> y, final state, as `functional.forward` gives them.
+
+        None, and nothing is done, unless x [T, N, C] and the state (None for zeros) are arrays as the kernels
+        read them; or where the call is large, so that its validation does not count.
+        """
 
     def backward(
         self,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrnnfast._types import Array, Integers
+from pyrnnfast._types import Array, Integers, State
 
 class Pack:
     def __init__(
@@ -50,6 +50,13 @@ class Probe:
     def fma(self, dtype: str, steps: int, a: float, b: float) -> tuple[float, Array]: ...
     def read(self, words: int, passes: int) -> tuple[float, int]: ...
 
+class Stream:
+    def __init__(self, pack: Pack, rows: int, num_threads: int) -> None: ...
+    def step(self, x: object) -> Array | None: ...
+    def use(self, pack: Pack) -> None: ...
+    def state(self) -> tuple[Array, Array | None]: ...
+    def set_state(self, h: Array | None, c: Array | None) -> None: ...
+
 def forward(
     pack: Pack,
     x: Array,
@@ -61,6 +68,7 @@ def forward(
     training: bool,
     num_threads: int,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
+def infer(pack: Pack, x: object, state: object) -> tuple[Array, State] | None: ...
 def backward(
     tape: Tape,
     dy: Array | None,

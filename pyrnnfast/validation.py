@@ -21,6 +21,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 MAX_SEED = 2**64 - 1
 MAX_THREADS = 1024
 MAX_BYTES = 2**63 - 1
+MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 MAX_STEPS = 2**32 - 1  # a step is one word of the counter that draws come from
 
 Dimension = int | str
@@ -182,26 +183,24 @@ def shaped(name: str, value: object, dtype: np.dtype[Any] | None, shape: Sequenc
 def fits(name: str, array: Array, shape: Sequence[Dimension]) -> None:
     """Raise ValueError unless `array` has `shape`."""
     got = array.shape
-    if len(got) == len(shape):
-        for want, size in zip(shape, got, strict=True):
-            if want != size and not isinstance(want, str):
-                break
-        else:
-            return
-    raise ValueError(f"{name} must have shape {describe(shape)}, got {got}")
+    if got != shape and (len(got) != len(shape) or not all(map(_agree, shape, got))):
+        raise ValueError(f"{name} must have shape {describe(shape)}, got {got}")
+
+
+def _agree(want: Dimension, size: int) -> bool:
+    return want == size or isinstance(want, str)
 
 
 def addressable(name: str, shape: Sequence[int], itemsize: int) -> None:
     """Raise ValueError unless an array of `shape` fits the address space, empty dimensions counted as 1."""
-    if math.prod(max(size, 1) for size in shape) * itemsize > MAX_BYTES:
+    if math.prod([max(size, 1) for size in shape]) * itemsize > MAX_BYTES:
         raise ValueError(f"{name} must fit the address space, got shape {tuple(shape)}")
 
 
 def storable(name: str, shape: Sequence[int], itemsize: int) -> None:
     """Raise ValueError unless an array of `shape`, all of it written, fits this machine's memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if math.prod(shape) * itemsize > memory:
-        room = f"this machine's memory of {memory / 1e9:.3g} GB"
+    if math.prod(shape) * itemsize > MEMORY:
+        room = f"this machine's memory of {MEMORY / 1e9:.3g} GB"
         raise ValueError(f"{name} must fit {room}, got shape {tuple(shape)}")
 
 

@@ -105,6 +105,7 @@ def packed_of(kind: str) -> functional.PackHandle:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_x(kind: str, x: object, error: type) -> None:
     refuses(error, lambda: layer_of(kind)(x))
+    refuses(error, lambda: layer_of(kind).eval()(x))
     refuses(error, lambda: functional.forward(packed_of(kind), x))
 
 
@@ -120,6 +121,7 @@ def bad_states(kind: str) -> list:
 def test_state_and_its_gradient(kind: str, state: object, error: type) -> None:
     layer, packed, x = layer_of(kind), packed_of(kind), f32(T, N, C)
     refuses(error, lambda: layer(x, state))
+    refuses(error, lambda: layer_of(kind).eval()(x, state))
     refuses(error, lambda: functional.forward(packed, x, state))
     y, _ = layer(x)
     refuses(error, lambda: layer.backward(y, state))
@@ -186,7 +188,8 @@ def test_strides_alignment_and_read_only_change_nothing(kind: str) -> None:
     dx, _ = layer.backward(dy)
     odd = [strided, backwards, fortran, unaligned, read_only]
     for form in odd:
-        got_y, _ = layer(form(x))
+        np.testing.assert_array_equal(layer.eval()(form(x))[0], y, err_msg=form.__name__)
+        got_y, _ = layer.train()(form(x))
         got_dx, _ = layer.backward(form(dy))
         np.testing.assert_array_equal(got_y, y, err_msg=form.__name__)
         np.testing.assert_array_equal(got_dx, dx, err_msg=form.__name__)

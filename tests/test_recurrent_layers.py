@@ -133,6 +133,24 @@ def test_backward_in_eval_raises(kind: type) -> None:
         layer.train().backward(grad)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("two_way", [False, True])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_eval_gives_the_bits_of_training_and_drops_the_tape(kind: type, two_way: bool, dtype: type) -> None:
+    layer, rng = kind(3, 5, num_layers=2, bidirectional=two_way, dtype=dtype, rng=1), np.random.default_rng(0)
+    for steps, rows in ((1, 1), (4, 3), (40, 33), (0, 2), (2, 0)):  # small calls take a way of their own
+        x = rng.normal(size=(steps, rows, 3)).astype(dtype)
+        h, c = rng.normal(size=(2, 4 if two_way else 2, rows, 5)).astype(dtype)
+        for state in (None, (h, c) if kind is pyrnnfast.LSTM else h):
+            want, want_state = layer.train()(x, state)
+            y, got_state = layer.eval()(x, state)
+            np.testing.assert_array_equal(y, want)
+            assert type(got_state) is type(want_state)
+            np.testing.assert_array_equal(got_state, want_state)
+        with pytest.raises(RuntimeError, match="training mode in this thread"):
+            layer.train().backward(y)
+
+
 def test_another_python_thread_has_no_tape() -> None:
     layer = GRU(3, 5, rng=0)
     y, _ = layer(normal(4, 2, 3))

@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,22 @@ template <class T> py::array_t<T> expect_array(const py::handle &value, const Ex
   if ((a.flags() & wanted) != wanted)
     throw py::value_error(name + ": expected a C-contiguous, aligned array");
   return a;
+}
+
+// Whether `value` is an array (of no subclass) that kernels can read as it is, of this shape; -1 is any
+// extent. For calls of microseconds: it makes no message, so validation has the say where it is false.
+template <class T> bool is_plain(const py::handle &value, std::initializer_list<Size> shape) {
+  const auto &numpy = py::detail::npy_api::get();
+  if (Py_TYPE(value.ptr()) != numpy.PyArray_Type_) return false;
+  const auto *array = py::detail::array_proxy(value.ptr());
+  constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  return (array->flags & wanted) == wanted && array->nd == int(shape.size()) &&
+         std::equal(shape.begin(), shape.end(), array->dimensions,
+                    [](Size want, Size got) { return want == got || want == -1; }) &&
+         numpy.PyArray_EquivTypes_(array->descr, py::dtype::of<T>().ptr());
+}
+template <class T> const T *plain_data(const py::handle &value) {
+  return reinterpret_cast<const T *>(py::detail::array_proxy(value.ptr())->data);
 }
 
 template <class T> const T *optional_data(const py::object &value, const Extents &shape,

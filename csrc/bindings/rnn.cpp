@@ -120,6 +120,52 @@ py::tuple py_forward(const py::object &py_pack, const py::array &x, const py::ob
       py_pack.cast<const PyPack &>().pack);
 }
 
+constexpr Size kFewRows = 1024;  // T N of a call for which microseconds count
+
+template <class T> py::object run_infer(const PackPtr<T> &pack, const py::handle &x,
+                                        const py::handle &state) {
+  if (!is_plain<T>(x, {-1, -1, pack->inputs})) return py::none();
+  const py::ssize_t *shape = py::detail::array_proxy(x.ptr())->dimensions;
+  const Size steps = shape[0], N = shape[1], H = pack->hidden, D = pack->directions, runs = pack->layers * D;
+  if (steps * N == 0 || steps * N > kFewRows) return py::none();
+  const bool pair = PyTuple_CheckExact(state.ptr()) && PyTuple_GET_SIZE(state.ptr()) == 2;
+  const bool cell_state = pack->cell.cell_state;
+  const py::handle h0 = pair ? PyTuple_GET_ITEM(state.ptr(), 0) : state.ptr();
+  const py::handle c0 = pair ? PyTuple_GET_ITEM(state.ptr(), 1) : state.ptr();
+  if (!state.is_none() &&
+      (pair != cell_state || !is_plain<T>(h0, {runs, N, H}) || !is_plain<T>(c0, {runs, N, H})))
+    return py::none();
+  const auto start = [&](const py::handle &part) { return state.is_none() ? nullptr : plain_data<T>(part); };
+  py::array_t<T> y({steps, N, D * H}), h({runs, N, H});
+  py::object final_state = h;
+  T *c = nullptr;
+  if (cell_state) {
+    py::array_t<T> array({runs, N, H});
+    c = array.mutable_data();
+    final_state = py::make_tuple(h, array);
+  }
+  const ForwardArgs<T> args{pack,
+                            steps,
+                            N,
+                            plain_data<T>(x),
+                            start(h0),
+                            cell_state ? start(c0) : nullptr,
+                            nullptr,
+                            y.mutable_data(),
+                            h.mutable_data(),
+                            c,
+                            {},
+                            false,
+                            threads_of(0),
+                            signal_check()};
+  run_driver([&] { return forward(args); });
+  return py::make_tuple(y, final_state);
+}
+
+py::object py_infer(const PyPack &pack, const py::handle &x, const py::handle &state) {
+  return std::visit([&](const auto &p) { return run_infer(p, x, state); }, pack.pack);
+}
+
 template <class T>
 py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py::object &dh,
                        const py::object &dc, bool input_gradient, int threads) {
@@ -207,6 +253,8 @@ void register_rnn(py::module_ &m) {
       .def_readonly("lengths", &PyTape::lengths);
   m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a,
         "training"_a, "num_threads"_a, "Runs a stack; returns (y, h, c or None, tape or None).");
+  m.def("infer", &py_infer, "pack"_a, "x"_a, "state"_a,
+        "The quick way of a small call; returns (y, state), or None, where validation has the say.");
   m.def("backward", &py_backward, "tape"_a, "dy"_a, "dhT"_a, "dcT"_a, "input_gradient"_a, "num_threads"_a,
         "BPTT through a tape; returns (dx or None, dh0, dc0 or None, gradients of the weights in their "
         "order).");

@@ -4,8 +4,8 @@
 #include <tuple>
 
 #include "crew.hpp"
+#include "forward.hpp"
 #include "input.hpp"
-#include "problem.hpp"
 #include "states.hpp"
 
 namespace pyrnnfast {
@@ -16,49 +16,16 @@ constexpr Size kGatherRows = 256;
 
 template <class T> class Forward {
  public:
-  Forward(const ForwardArgs<T> &args, Tape<T> &tape)
-      : args_(args), tape_(tape), pack_(*tape.pack), clock_(tape.clock),
-        plan_(make_plan(pack_, clock_, args.threads, false)),
-        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
-        crew_(plan_, clock_, args.interrupted) {
-    for (Size layer = 0; layer < pack_.layers; ++layer)
-      for (Size d = 0; d < pack_.directions; ++d) allocate(layer, layer * pack_.directions + d);
-    Size widest = pack_.inputs;
-    if (pack_.layers > 1) widest = std::max(widest, pack_.directions * pack_.hidden);
-    ld_input_ = row_stride<T>(widest);
-    for (int i = 0; i < plan_.threads; ++i) {
-      scratch_.push_back(
-          {Buffer<T>(kGatherRows * ld_input_), Buffer<int64_t>(std::max(kGatherRows, clock_.rows()))});
-    }
-  }
+  Forward(const ForwardArgs<T> &args, Tape<T> &tape, Workspace<T> &workspace)
+      : args_(args), tape_(tape), pack_(*tape.pack), clock_(tape.clock), plan_(workspace.plan),
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), ld_input_(workspace.ld_input),
+        scratch_(workspace.scratch), crew_(plan_, clock_, args.interrupted) {}
 
   bool run() {
-    if (!crew_.run([&](Share &share) { work(share); })) return false;
-    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) final_states(i);
-    return true;
+    return crew_.run([&](Share &share) { work(share); });
   }
 
  private:
-  struct Scratch {
-    Buffer<T> input;       // [kGatherRows][ld_input]
-    Buffer<int64_t> rows;  // rows of the output
-  };
-  void allocate(Size layer, Size i) {
-    History<T> &history = tape_.histories[i];
-    const Size N = clock_.rows(), ld = tape_.ld, state = N * pack_.hidden;
-    history.training = args_.training;
-    history.whole_h = args_.training || layer + 1 < pack_.layers;
-    const Size kept = args_.training ? clock_.total() : N;
-    history.h0 = sorted_state(args_.h0 ? args_.h0 + i * state : nullptr, clock_, pack_.hidden, ld);
-    history.h = Buffer<T>((history.whole_h ? clock_.total() : 2 * N) * ld);
-    history.gates = Buffer<T>((args_.training ? clock_.total() : plan_.chunk * N) * pack_.row());
-    if (pack_.cell.cell_state) {
-      history.c0 = sorted_state(args_.c0 ? args_.c0 + i * state : nullptr, clock_, pack_.hidden, ld);
-      history.c = Buffer<T>(kept * ld);
-    }
-    if (pack_.cell.reset_state) history.reset = Buffer<T>(kept * ld);
-  }
-
   void work(Share &share) {
     for (Size stage = 0; stage < schedule_.stages(); ++stage) {
       for (Size j = share.job; j < schedule_.jobs(stage); j += share.jobs)
@@ -68,7 +35,7 @@ template <class T> class Forward {
   }
 
   bool run_job(const Job &job, Share &share) {
-    Scratch &scratch = scratch_[share.member.id];
+    Scratch<T> &scratch = scratch_[share.member.id];
     project(job, share, scratch);
     if (!crew_.meet_units(share)) return false;
     for (Size s = job.begin; s < job.end; ++s)
@@ -86,7 +53,7 @@ template <class T> class Forward {
   }
 
   // The input projection of a chunk into its gate slots.
-  void project(const Job &job, const Share &share, Scratch &scratch) {
+  void project(const Job &job, const Share &share, Scratch<T> &scratch) {
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
     const LayerInput<T> input(tape_, job.layer, job.direction == 1);
     const Size lanes2 = 2 * pack_.kernels.lanes, columns = pack_.cell.projected * pack_.padded;
@@ -115,7 +82,7 @@ template <class T> class Forward {
   }
 
   // One phase of step s for the sorted rows [n0, n1).
-  void step(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, Scratch &scratch) {
+  void step(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, Scratch<T> &scratch) {
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
     History<T> &history = tape_.at(job.layer, job.direction);
     const Size ld = tape_.ld;
@@ -155,46 +122,91 @@ template <class T> class Forward {
     pack_.kernels.forward[int(pack_.cell.kind)][phase](k);
   }
 
-  void final_states(Size i) {
-    History<T> &history = tape_.histories[i];
-    const Size state = clock_.rows() * pack_.hidden, ld = tape_.ld;
-    for (Size n = 0; n < clock_.rows(); ++n) {
-      const Size end = clock_.length(n);
-      unsorted_row(history.h_before(clock_, end, ld) + n * ld, clock_, n, pack_.hidden, args_.h + i * state);
-      if (pack_.cell.cell_state)
-        unsorted_row(history.c_before(clock_, end, ld) + n * ld, clock_, n, pack_.hidden,
-                     args_.c + i * state);
-    }
-  }
-
   const ForwardArgs<T> &args_;
   Tape<T> &tape_;
   const Pack<T> &pack_;
   const Clock &clock_;
-  const Plan plan_;
+  const Plan &plan_;
   const Schedule schedule_;
-  Size ld_input_;
-  std::vector<Scratch> scratch_;
+  const Size ld_input_;
+  std::vector<Scratch<T>> &scratch_;
   Crew crew_;
 };
 
+template <class T>
+void allocate(const ForwardArgs<T> &args, const Plan &plan, Tape<T> &tape, Size layer, Size i) {
+  const Pack<T> &pack = *tape.pack;
+  const Clock &clock = tape.clock;
+  History<T> &history = tape.histories[i];
+  const Size N = clock.rows(), ld = tape.ld, state = N * pack.hidden;
+  history.training = args.training;
+  history.whole_h = args.training || layer + 1 < pack.layers;
+  const Size kept = args.training ? clock.total() : N;
+  history.h0 = sorted_state(args.h0 ? args.h0 + i * state : nullptr, clock, pack.hidden, ld);
+  history.h = Buffer<T>((history.whole_h ? clock.total() : 2 * N) * ld);
+  history.gates = Buffer<T>((args.training ? clock.total() : plan.chunk * N) * pack.row());
+  if (pack.cell.cell_state) {
+    history.c0 = sorted_state(args.c0 ? args.c0 + i * state : nullptr, clock, pack.hidden, ld);
+    history.c = Buffer<T>(kept * ld);
+  }
+  if (pack.cell.reset_state) history.reset = Buffer<T>(kept * ld);
+}
+
+template <class T> void final_states(const ForwardArgs<T> &args, Tape<T> &tape, Size i) {
+  const Pack<T> &pack = *tape.pack;
+  const Clock &clock = tape.clock;
+  History<T> &history = tape.histories[i];
+  const Size state = clock.rows() * pack.hidden, ld = tape.ld;
+  for (Size n = 0; n < clock.rows(); ++n) {
+    const Size end = clock.length(n);
+    unsorted_row(history.h_before(clock, end, ld) + n * ld, clock, n, pack.hidden, args.h + i * state);
+    if (pack.cell.cell_state)
+      unsorted_row(history.c_before(clock, end, ld) + n * ld, clock, n, pack.hidden, args.c + i * state);
+  }
+}
+
 }  // namespace
 
+template <class T>
+Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
+    : plan(make_plan(*tape.pack, tape.clock, args.threads, false)) {
+  const Pack<T> &pack = *tape.pack;
+  for (Size layer = 0; layer < pack.layers; ++layer)
+    for (Size d = 0; d < pack.directions; ++d) allocate(args, plan, tape, layer, layer * pack.directions + d);
+  Size widest = pack.inputs;
+  if (pack.layers > 1) widest = std::max(widest, pack.directions * pack.hidden);
+  ld_input = row_stride<T>(widest);
+  const Size gathered = std::min(kGatherRows, plan.chunk * tape.rows);
+  for (int i = 0; i < plan.threads; ++i)
+    scratch.push_back({Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows))});
+}
+
+template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
+  Tape<T> tape{args.pack,    Clock(args.steps, args.rows, args.lengths), args.steps, args.rows, args.x,
+               args.dropout, row_stride<T>(args.pack->padded),           {}};
+  tape.histories.resize(args.pack->layers * args.pack->directions);
+  return tape;
+}
+
+template <class T> bool run_forward(const ForwardArgs<T> &args, Tape<T> &tape, Workspace<T> &workspace) {
+  return Forward<T>(args, tape, workspace).run();
+}
+
 template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args) {
-  std::unique_ptr<Tape<T>> tape(new Tape<T>{args.pack,
-                                            Clock(args.steps, args.rows, args.lengths),
-                                            args.steps,
-                                            args.rows,
-                                            args.x,
-                                            args.dropout,
-                                            row_stride<T>(args.pack->padded),
-                                            {}});
-  tape->histories.resize(args.pack->layers * args.pack->directions);
-  if (!Forward<T>(args, *tape).run()) throw Interrupted();
+  auto tape = std::make_unique<Tape<T>>(new_tape(args));
+  Workspace<T> workspace(args, *tape);
+  if (!run_forward(args, *tape, workspace)) throw Interrupted();
+  for (std::size_t i = 0; i < tape->histories.size(); ++i) final_states(args, *tape, Size(i));
   if (!args.training) tape.reset();
   return tape;
 }
 
+template struct Workspace<float>;
+template struct Workspace<double>;
+template Tape<float> new_tape(const ForwardArgs<float> &);
+template Tape<double> new_tape(const ForwardArgs<double> &);
+template bool run_forward(const ForwardArgs<float> &, Tape<float> &, Workspace<float> &);
+template bool run_forward(const ForwardArgs<double> &, Tape<double> &, Workspace<double> &);
 template std::unique_ptr<Tape<float>> forward(const ForwardArgs<float> &);
 template std::unique_ptr<Tape<double>> forward(const ForwardArgs<double> &);
 

@@ -27,22 +27,30 @@ template <class T> class Buffer {
     const Size unit = large ? kHugePage : kAlignment;
     const Size bytes = (count * Size(sizeof(T)) + unit - 1) / unit * unit;
     if (bytes == 0) return;
-    data_ = static_cast<T *>(std::aligned_alloc(std::size_t(unit), std::size_t(bytes)));
-    if (data_ == nullptr) throw std::bad_alloc();
+    // malloc keeps small pieces at hand for the next call, aligned_alloc does not
+    memory_ = large ? std::aligned_alloc(std::size_t(unit), std::size_t(bytes))
+                    : std::malloc(std::size_t(bytes + unit));
+    if (memory_ == nullptr) throw std::bad_alloc();
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_);
+    data_ = reinterpret_cast<T *>((address + std::uintptr_t(unit) - 1) / std::uintptr_t(unit) *
+                                  std::uintptr_t(unit));
     if (large) madvise(data_, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
     if (zero) std::memset(data_, 0, static_cast<std::size_t>(bytes));
   }
-  Buffer(Buffer &&other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  Buffer(Buffer &&other) noexcept
+      : memory_(std::exchange(other.memory_, nullptr)), data_(std::exchange(other.data_, nullptr)) {}
   Buffer &operator=(Buffer &&other) noexcept {
+    std::swap(memory_, other.memory_);
     std::swap(data_, other.data_);
     return *this;
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { std::free(memory_); }
 
   T *data() { return data_; }
   const T *data() const { return data_; }
 
  private:
+  void *memory_ = nullptr;
   T *data_ = nullptr;
 };
 

