@@ -45,7 +45,7 @@ class Tape:
 
 def forward(
     pack: Pack,
-    x: Array,
+    x: Array | Integers,
     h0: Array | None,
     c0: Array | None,
     lengths: Integers | None,
@@ -53,6 +53,7 @@ def forward(
     seed: int,
     training: bool,
     num_threads: int,
+    embedding: Array | None = None,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
 def backward(
     tape: Tape,

@@ -7,6 +7,7 @@
 #include "input.hpp"
 #include "problem.hpp"
 #include "states.hpp"
+#include "table.hpp"
 
 namespace pyrnnfast {
 
@@ -19,7 +20,7 @@ template <class T> class Forward {
   Forward(const ForwardArgs<T> &args, Tape<T> &tape)
       : args_(args), tape_(tape), pack_(*tape.pack), clock_(tape.clock),
         plan_(make_plan(pack_, clock_, args.threads, false)),
-        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
+        schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), table_(tape),
         crew_(plan_, clock_, args.interrupted) {
     for (Size layer = 0; layer < pack_.layers; ++layer)
       for (Size d = 0; d < pack_.directions; ++d) allocate(layer, layer * pack_.directions + d);
@@ -60,6 +61,10 @@ template <class T> class Forward {
   }
 
   void work(Share &share) {
+    if (table_.used()) {
+      table_.compute(share.member, [&] { return crew_.go_on(share); });
+      if (!crew_.meet(share)) return;
+    }
     for (Size stage = 0; stage < schedule_.stages(); ++stage) {
       for (Size j = share.job; j < schedule_.jobs(stage); j += share.jobs)
         if (!run_job(schedule_.job(stage, j), share)) return;
@@ -69,7 +74,10 @@ template <class T> class Forward {
 
   bool run_job(const Job &job, Share &share) {
     Scratch &scratch = scratch_[share.member.id];
-    project(job, share, scratch);
+    if (job.layer == 0 && table_.used())
+      gather_projection(job, share);
+    else
+      project(job, share, scratch);
     if (!crew_.meet_units(share)) return false;
     for (Size s = job.begin; s < job.end; ++s)
       for (int phase = 0; phase < pack_.cell.phases; ++phase) {
@@ -112,6 +120,16 @@ template <class T> class Forward {
       }
       pack_.kernels.gemm(gemm);
     }
+  }
+
+  // The same from the table's.
+  void gather_projection(const Job &job, const Share &share) {
+    T *gates = tape_.at(0, job.direction).gates.data();
+    const Size columns = pack_.cell.projected * pack_.padded;
+    const Size begin = columns * share.part / share.parts, end = columns * (share.part + 1) / share.parts;
+    for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done(); walk.next())
+      std::copy_n(table_.row(job.direction, walk.s, walk.n) + begin, end - begin,
+                  gates + gates_row(job, walk.s, walk.n) * pack_.row() + begin);
   }
 
   // One phase of step s for the sorted rows [n0, n1).
@@ -175,6 +193,7 @@ template <class T> class Forward {
   const Schedule schedule_;
   Size ld_input_;
   std::vector<Scratch> scratch_;
+  TableProjection<T> table_;
   Crew crew_;
 };
 
@@ -186,6 +205,8 @@ template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args) 
                                             args.steps,
                                             args.rows,
                                             args.x,
+                                            args.ids,
+                                            args.table,
                                             args.dropout,
                                             row_stride<T>(args.pack->padded),
                                             {}});
