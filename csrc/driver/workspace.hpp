@@ -2,20 +2,17 @@
 // inside it.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>
 #include <utility>
 
-#include "../dispatch/kernel_table.hpp"
+#include "pool.hpp"
 
 namespace pyrnnfast {
 
 constexpr Size kAlignment = 64;
-constexpr Size kHugePage = Size(2) << 20;
 
 template <class T> class Buffer {
  public:
@@ -27,23 +24,30 @@ template <class T> class Buffer {
     const Size unit = large ? kHugePage : kAlignment;
     const Size bytes = (count * Size(sizeof(T)) + unit - 1) / unit * unit;
     if (bytes == 0) return;
-    data_ = static_cast<T *>(std::aligned_alloc(std::size_t(unit), std::size_t(bytes)));
-    if (data_ == nullptr) throw std::bad_alloc();
-    if (large) madvise(data_, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
-    if (zero) std::memset(data_, 0, static_cast<std::size_t>(bytes));
+    if (large)
+      block_ = take_block(bytes);
+    else
+      block_.data = std::aligned_alloc(std::size_t(unit), std::size_t(bytes));
+    if (block_.data == nullptr) throw std::bad_alloc();
+    if (zero) std::memset(block_.data, 0, static_cast<std::size_t>(bytes));
   }
-  Buffer(Buffer &&other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  Buffer(Buffer &&other) noexcept : block_(std::exchange(other.block_, {})) {}
   Buffer &operator=(Buffer &&other) noexcept {
-    std::swap(data_, other.data_);
+    std::swap(block_, other.block_);
     return *this;
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() {
+    if (block_.bytes > 0)
+      give_block(block_);
+    else
+      std::free(block_.data);
+  }
 
-  T *data() { return data_; }
-  const T *data() const { return data_; }
+  T *data() { return static_cast<T *>(block_.data); }
+  const T *data() const { return static_cast<const T *>(block_.data); }
 
  private:
-  T *data_ = nullptr;
+  Block block_;  // of no bytes where it is not from the pool
 };
 
 // A row stride of at least `width` elements (a multiple of the alignment) that is not a multiple of a page:
