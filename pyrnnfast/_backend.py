@@ -116,7 +116,7 @@ class Backend(Protocol):
     def forward(
         self,
         pack: PackHandle,
-        x: Array,
+        x: Array | Integers,
         h0: Array | None,
         c0: Array | None,
         lengths: Integers | None,
@@ -124,8 +124,12 @@ class Backend(Protocol):
         seed: int,
         training: bool,
         num_threads: int,
+        embedding: Array | None = None,
     ) -> tuple[Array, Array, Array | None, TapeHandle | None]:
-        """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape."""
+        """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape.
+
+        With embedding [V, C] the input is embedding[x], x [T, N] int64; backward's dx is the embedding's.
+        """
 
     def infer(self, pack: PackHandle, x: object, state: object) -> tuple[Array, State] | None:
         """A call of the layer that needs no validation -> y, final state, as `functional.forward` gives them.

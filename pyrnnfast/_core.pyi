@@ -59,7 +59,7 @@ class Stream:
 
 def forward(
     pack: Pack,
-    x: Array,
+    x: Array | Integers,
     h0: Array | None,
     c0: Array | None,
     lengths: Integers | None,
@@ -67,6 +67,7 @@ def forward(
     seed: int,
     training: bool,
     num_threads: int,
+    embedding: Array | None = None,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
 def infer(pack: Pack, x: object, state: object) -> tuple[Array, State] | None: ...
 def backward(

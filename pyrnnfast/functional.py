@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from pyrnnfast import _backend, validation
 from pyrnnfast._backend import PackHandle, TapeHandle
-from pyrnnfast._types import Array, ArrayLike, State
+from pyrnnfast._types import AnyIntegers, Array, ArrayLike, State
 
 __all__ = ["BackwardResult", "ForwardResult", "PackHandle", "TapeHandle", "backward", "forward", "pack"]
 
@@ -47,7 +47,8 @@ class BackwardResult(NamedTuple):
     """What `backward` returns."""
 
     dx: Array | None
-    """[T, N, C], zero past a row's length; None without input_gradient."""
+    """[T, N, C], zero past a row's length; with an embedding its gradient [V, C]; None without
+    input_gradient."""
     dstate: State
     """The gradient of the initial state, of the state's structure."""
     dweights: list[Array]
@@ -85,10 +86,11 @@ def pack(
 
 def forward(
     packed: PackHandle,
-    x: Array,
+    x: Array | AnyIntegers,
     state: State | None = None,
     lengths: ArrayLike | None = None,
     *,
+    embedding: Array | None = None,
     dropout: float = 0.0,
     seed: int | None = None,
     training: bool = False,
@@ -96,7 +98,11 @@ def forward(
 ) -> ForwardResult:
     """Run the whole stack over a batch of sequences.
 
-    x: [T, N, C]. The tape refers to it: do not change it before backward.
+    x: [T, N, C], or with an embedding ids [T, N], integers from 0 to V - 1.
+    embedding: [V, C]; the input is embedding[x], which is never made: where V is less than half the number of
+    steps that are run, W_ih meets each row of the embedding once, and each id takes the result. The same
+    outputs bit for bit, and gradients within rounding.
+    The tape refers to x, or the embedding: do not change it before backward.
     state: the initial h [L * D, N, H], for the LSTM (h, c); zeros by default.
     lengths: [N] integers from 0 to T, in any order; T by default. Steps past a row's length are not run.
     dropout: the probability that an output of a layer is zeroed for the layer above, in training only.
@@ -110,8 +116,13 @@ def forward(
     if type(packed) is not backend.Pack:
         raise TypeError(f"packed must come from pack(...), got {type(packed).__name__}")
     hidden, directions = packed.hidden_size, packed.num_directions
-    x = validation.shaped("x", x, packed.dtype, ("T", "N", packed.input_size))
-    steps, rows, _ = x.shape
+    if embedding is None:
+        x = validation.shaped("x", x, packed.dtype, ("T", "N", packed.input_size))
+    else:
+        embedding = validation.shaped("embedding", embedding, packed.dtype, ("V", packed.input_size))
+        x = validation.indices("ids", x, len(embedding))
+        validation.fits("ids", x, ("T", "N"))
+    steps, rows = x.shape[:2]
     gate_units = validation.GATES[packed.cell] * directions * hidden
     validation.addressable("the gates of x", (steps, rows, gate_units), packed.dtype.itemsize)
     shape = (packed.num_layers * directions, rows, hidden)
@@ -125,7 +136,7 @@ def forward(
     elif keep and p > 0 and packed.num_layers > 1:
         raise ValueError("seed must be an integer from 0 to 2**64 - 1 where dropout is at work, got None")
     y, h, c, tape = backend.forward(
-        packed, x, h0, c0, ends, p, seed or 0, keep, validation.num_threads(num_threads)
+        packed, x, h0, c0, ends, p, seed or 0, keep, validation.num_threads(num_threads), embedding
     )
     return ForwardResult(y, h if c is None else (h, c), tape)
 

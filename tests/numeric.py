@@ -14,6 +14,8 @@ Results = dict[str, np.ndarray]
 CELLS = tuple(validation.GATES)
 KINK = 16 * float(np.finfo(np.float32).eps)
 """Some typical rounding errors of a sum of size 1."""
+STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
+"""h that balances the error of a central difference: h^2 of the third derivative, eps / h of rounding."""
 SAFETY = 8
 """For what the derivation leaves out: the activations' few ULP, matrices that stretch a little."""
 
@@ -67,7 +69,7 @@ def make(cell: str, steps: int, rows: int, inputs: int, hidden: int, **options: 
     for attempt in range(100):
         rng = np.random.default_rng([case.seed, attempt])
         case = replace(case, arrays=_draw(case, rng))
-        if cell != "rnn_relu" or _distance_to_kink(case) > KINK:
+        if cell != "rnn_relu" or distance_to_kink(case) > KINK:
             return case
     raise AssertionError(f"no draw of {case} keeps away from the kink")
 
@@ -88,15 +90,24 @@ def _draw(case: Case, rng: np.random.Generator) -> Results:
 
 
 def run(
-    case: Case, dtype: type, isa: str | None = None, num_threads: int | None = None
+    case: Case,
+    dtype: type,
+    isa: str | None = None,
+    num_threads: int | None = None,
+    ids: np.ndarray | None = None,
+    embedding: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Forward in training and backward through `functional`: every result by name."""
+    """Forward in training and backward through `functional`: every result by name.
+
+    ids, embedding: to be read instead of x; dx is the embedding's gradient then.
+    """
     packed = functional.pack(case.cell, case.weights(dtype), isa=isa, **case.options)
     y, state, tape = functional.forward(
         packed,
-        case.arrays["x"].astype(dtype),
+        case.arrays["x"].astype(dtype) if ids is None else ids,
         case.pair("h0", "c0", dtype) if case.with_state else None,
         case.lengths,
+        embedding=None if embedding is None else embedding.astype(dtype),
         dropout=case.dropout,
         seed=case.seed,
         training=True,
@@ -131,7 +142,13 @@ def _name(case: Case, y, state, dx, dstate, dweights) -> Results:
     return {name: value for name, value in results.items() if value is not None}
 
 
-def _distance_to_kink(case: Case) -> float:
+def same_bits(got: Results, want: Results) -> None:
+    """All that is wanted is there, to the bit."""
+    for name, value in want.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+def distance_to_kink(case: Case) -> float:
     """How near to 0 the argument of a relu comes."""
     nearest = [math.inf]
 

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from numeric import CELLS, Case, make, run
+from numeric import CELLS, Case, make, run, same_bits
 
 import pyrnnfast
 from pyrnnfast import functional
@@ -30,11 +30,6 @@ CHUNKED = [
     (110, 5, 33, 192, {}),  # units split over threads, of a row alone in some cells only
 ]
 OF_A_ROW = ("y", "h", "c", "dx", "dh0", "dc0")
-
-
-def same_bits(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None:
-    for name, value in want.items():
-        np.testing.assert_array_equal(got[name], value, err_msg=name)
 
 
 def part_of(results: dict[str, np.ndarray], rows: list[int]) -> dict[str, np.ndarray]:

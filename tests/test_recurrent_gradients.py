@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numeric import CELLS, Case, make, run
+from numeric import CELLS, STEP, Case, make, run
 
 from pyrnnfast import functional
 from pyrnnfast.reference.philox import dropout_mask, philox
-
-STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
-"""h that balances the error of a central difference: h^2 of the third derivative, eps / h of rounding."""
 
 OPTIONS = [
     {},

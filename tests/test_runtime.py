@@ -114,6 +114,46 @@ sys.exit(os.waitstatus_to_exitcode(status) & 255)
     assert result.returncode == 0, result.stderr
 
 
+TRAINS = """
+import os, resource, sys
+import numpy as np, pyrnnfast
+layer = pyrnnfast.GRU(8, 16, rng=0)
+x = np.ones((2000, 100, 8), np.float32)  # gates of 51 MB
+
+def step(steps):
+    y, _ = layer(x[:steps])
+    layer.backward(y)
+    layer.zero_grad()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+once = step(2000)
+"""
+
+
+def test_many_steps_take_the_memory_of_one() -> None:
+    """Of whatever lengths: what was given back is used again, or let go."""
+    result = python(TRAINS + "print(once, max(step(n) for n in (2000, 1200, 1900, 500, 1999, 2000) * 2))")
+    assert result.returncode == 0, result.stderr
+    once, often = map(int, result.stdout.split())
+    assert often <= 1.2 * once
+
+
+def test_a_forked_child_takes_and_gives_large_blocks() -> None:
+    code = """
+y, _ = layer(x)
+child = os.fork()
+if child == 0:
+    layer.backward(y)
+    step(2000)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+layer.backward(y)
+sys.exit(os.waitstatus_to_exitcode(status) & 255)
+"""
+    result = python(TRAINS + code, PYTHONWARNINGS="ignore")
+    assert result.returncode == 0, result.stderr
+
+
 def test_threads_follow_the_settings() -> None:
     for variable, expected in (("1", "1"), ("3", "3"), ("junk", str(len(os.sched_getaffinity(0))))):
         code = "import pyrnnfast; print(pyrnnfast.get_num_threads())"

@@ -18,7 +18,8 @@ template <class T> using TapePtr = std::unique_ptr<Tape<T>>;
 
 struct PyTape {
   std::variant<TapePtr<float>, TapePtr<double>> tape;
-  py::object pack, x, lengths;  // x is read again in backward
+  py::object pack, x, lengths;  // x, or the embedding, is read again in backward
+  Buffer<int64_t> ids;
   Size steps, rows;
 };
 
@@ -66,14 +67,32 @@ PyPack new_pack(const std::string &name, const py::list &weights, Size layers, b
   return {make_pack<double>(cell, weights, layers, D, bias, level), bias, level.name};
 }
 
+// A copy that nobody can change any more, each within 0..table-1.
+Buffer<int64_t> checked_ids(const py::array &x, Size table) {
+  const auto given = expect_array<int64_t>(x, {x.shape(0), x.shape(1)}, "x");
+  Buffer<int64_t> ids(std::max<Size>(given.size(), 1));
+  std::copy_n(given.data(), given.size(), ids.data());
+  for (Size i = 0; i < given.size(); ++i)
+    if (ids.data()[i] < 0 || ids.data()[i] >= table)
+      throw py::value_error("x: got " + std::to_string(ids.data()[i]) + ", expected ids from 0 to " +
+                            std::to_string(table - 1));
+  return ids;
+}
+
 template <class T>
 py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const py::array &x_any,
                       const py::object &h0, const py::object &c0, const py::object &lengths, double dropout,
-                      uint64_t seed, bool training, int threads) {
-  if (x_any.ndim() != 3)
-    throw py::value_error("x: got " + std::to_string(x_any.ndim()) + " dimensions, expected 3");
+                      uint64_t seed, bool training, int threads, const py::object &embedding) {
+  const bool by_id = !embedding.is_none();
+  if (x_any.ndim() != (by_id ? 2 : 3))
+    throw py::value_error("x: got " + std::to_string(x_any.ndim()) + " dimensions, expected " +
+                          (by_id ? "2" : "3"));
   const Size steps = x_any.shape(0), N = x_any.shape(1), H = pack->hidden, D = pack->directions;
-  const auto x = expect_array<T>(x_any, {steps, N, pack->inputs}, "x");
+  const Size table = by_id ? py::len(embedding) : 0;
+  const auto x = by_id ? expect_array<T>(embedding, {table, pack->inputs}, "embedding")
+                       : expect_array<T>(x_any, {steps, N, pack->inputs}, "x");
+  Buffer<int64_t> ids;
+  if (by_id) ids = checked_ids(x_any, table);
   const Extents state{pack->layers * D, N, H};
   const bool cell_state = pack->cell.cell_state;
   // a ragged batch has zeros past the rows' ends
@@ -99,12 +118,14 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
                             {training ? dropout : 0.0, seed},
                             training,
                             threads_of(threads),
-                            signal_check()};
+                            signal_check(),
+                            ids.data(),
+                            table};
   TapePtr<T> tape = run_driver([&] { return forward(args); });
   py::object kept = py::none();
   if (tape) {
     auto result = std::make_unique<PyTape>();
-    *result = {std::move(tape), py_pack, x, lengths, steps, N};
+    *result = {std::move(tape), py_pack, x, lengths, std::move(ids), steps, N};
     kept = py::cast(std::move(result));
   }
   return py::make_tuple(y, h, cell_state ? py::object(c) : py::object(py::none()), kept);
@@ -112,10 +133,10 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
 
 py::tuple py_forward(const py::object &py_pack, const py::array &x, const py::object &h0,
                      const py::object &c0, const py::object &lengths, double dropout, uint64_t seed,
-                     bool training, int threads) {
+                     bool training, int threads, const py::object &embedding) {
   return std::visit(
       [&](const auto &pack) {
-        return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads);
+        return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads, embedding);
       },
       py_pack.cast<const PyPack &>().pack);
 }
@@ -177,7 +198,8 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
   py::object dx = py::none();
   T *dx_data = nullptr;
   if (input_gradient) {
-    auto array = zeros<T>({steps, N, pack.inputs});
+    auto array =
+        tape.ids == nullptr ? zeros<T>({steps, N, pack.inputs}) : zeros<T>({tape.table, pack.inputs});
     dx_data = array.mutable_data();
     dx = std::move(array);
   }
@@ -252,7 +274,8 @@ void register_rnn(py::module_ &m) {
       .def_readonly("pack", &PyTape::pack)
       .def_readonly("lengths", &PyTape::lengths);
   m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a,
-        "training"_a, "num_threads"_a, "Runs a stack; returns (y, h, c or None, tape or None).");
+        "training"_a, "num_threads"_a, "embedding"_a = py::none(),
+        "Runs a stack; returns (y, h, c or None, tape or None).");
   m.def("infer", &py_infer, "pack"_a, "x"_a, "state"_a,
         "The quick way of a small call; returns (y, state), or None, where validation has the say.");
   m.def("backward", &py_backward, "tape"_a, "dy"_a, "dhT"_a, "dcT"_a, "input_gradient"_a, "num_threads"_a,

@@ -130,8 +130,8 @@ template <class T> struct KernelTable {
   void (*gemm)(const GemmArgs<T> &);
   // dst[j][i] = src[i][j] for i < rows, j < cols
   void (*transpose)(const T *src, Size ld_src, Size rows, Size cols, T *dst, Size ld_dst);
-  // sum[j] += (sum over i of src[i][j], from zero), j < cols, cols a multiple of VL
-  void (*add_column_sums)(const T *src, Size ld, Size rows, Size cols, T *sum);
+  // sum[j] += (sum over i < rows of src[at[i]][j], from zero), j < cols, cols a multiple of VL; at null: i
+  void (*add_column_sums)(const T *src, Size ld, const int64_t *at, Size rows, Size cols, T *sum);
   // x[k] = kept ? x[k] * scale : 0
   void (*dropout)(const DropoutArgs &, T scale, T *x, Size count);
   void (*softmax_cross_entropy)(const SoftmaxArgs<T> &);

@@ -40,7 +40,7 @@ template <class T> class Backward {
     ld_input_ = row_stride<T>(widest);
     for (int i = 0; i < plan_.threads; ++i)
       scratch_.push_back(
-          {Buffer<T>(apart_ ? kGatherRows * ld_input_ : 0), Buffer<int64_t>(std::max(kGatherRows, N))});
+          {Buffer<T>(apart(0) ? kGatherRows * ld_input_ : 0), Buffer<int64_t>(std::max(kGatherRows, N))});
   }
 
   bool run() {
@@ -60,6 +60,8 @@ template <class T> class Backward {
     Buffer<T> apart;  // [kGatherRows][ld_input]: one direction's dX, before its mask
     Buffer<int64_t> rows;
   };
+  // Whether a layer's dX is added to, or masked.
+  bool apart(Size layer) const { return apart_ || (layer == 0 && tape_.ids != nullptr); }
   Flow &flow_of(const Job &job) { return flows_[job.layer * pack_.directions + job.direction]; }
 
   void work(Share &share) {
@@ -77,6 +79,7 @@ template <class T> class Backward {
       }
       if (!crew_.end_stage(share, true)) return;
     }
+    if (sums_.table().used()) table_gradients(share);
   }
 
   bool recur(const Job &job, Share &share) {
@@ -167,11 +170,12 @@ template <class T> class Backward {
     }
   }
 
-  // Row of the gradient of a layer's input: the user's order for x (and for dy, the "input" of no layer),
-  // else the forward clock's.
+  // Row of the gradient of a layer's input: that of x for the first, the user's order for dy (the "input" of
+  // no layer), else the forward clock's.
   Size input_row(Size layer, bool reverse, Size s, Size n) const {
     const Size time = clock_.time(reverse, s, n);
-    return layer == 0 || layer == pack_.layers ? time * tape_.rows + clock_.user(n) : clock_.offset(time) + n;
+    if (layer == 0) return tape_.x_row(reverse, s, n);
+    return layer == pack_.layers ? time * tape_.rows + clock_.user(n) : clock_.offset(time) + n;
   }
 
   // d(gates) of the chunk's first step, which the chunk before it continues from.
@@ -197,7 +201,8 @@ template <class T> class Backward {
   // This thread's columns of dX = d(gates) W_ih, summed over the directions. Each direction's sum begins from
   // zero and is then added: which of the two comes first depends on where the chunks end.
   void input_gradient(const Job &job, const Share &share) {
-    if (job.layer == 0 && args_.dx == nullptr) return;
+    if (job.layer == 0 && (args_.dx == nullptr || sums_.table().used())) return;
+    const bool apart = this->apart(job.layer);
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
     const Size row = pack_.row(), lanes2 = 2 * pack_.kernels.lanes, width = weights.inputs;
     const Member member = share.member;
@@ -213,9 +218,9 @@ template <class T> class Backward {
     gemm.strip_end = strips * (member.id + 1) / member.threads;
     const Size col0 = gemm.strip_begin * lanes2, col1 = std::min(width, gemm.strip_end * lanes2);
     if (col0 >= col1) return;
-    gemm.c = apart_ ? scratch.apart.data() : dx;
-    gemm.ldc = apart_ ? ld_input_ : width;
-    gemm.c_rows = apart_ ? nullptr : scratch.rows.data();
+    gemm.c = apart ? scratch.apart.data() : dx;
+    gemm.ldc = apart ? ld_input_ : width;
+    gemm.c_rows = apart ? nullptr : scratch.rows.data();
     gemm.start = Start::zero;
     for (RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows()); !walk.done() && crew_.go_on(share);) {
       const RowWalk begin = walk;
@@ -223,12 +228,37 @@ template <class T> class Backward {
       for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next())
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);
-      if (!apart_) continue;
+      if (!apart) continue;
       if (job.layer > 0 && tape_.dropout.active()) mask(begin, gemm.rows, job, scratch);
       for (Size i = 0; i < gemm.rows; ++i) {
         const T *from = scratch.apart.data() + i * ld_input_;
         T *to = dx + scratch.rows.data()[i] * width;
         for (Size k = col0; k < col1; ++k) to[k] += from[k];
+      }
+    }
+  }
+
+  // After the last chunk: this thread's part of dW_ih and of the table's gradient, from each id's sums.
+  void table_gradients(const Share &share) {
+    const auto go_on = [&] { return crew_.go_on(share); };
+    const Size lanes2 = 2 * pack_.kernels.lanes, strips = (pack_.inputs + lanes2 - 1) / lanes2;
+    for (Size d = 0; d < pack_.directions; ++d) {
+      sums_.add_table(d, args_.weights[d], share.member, go_on);
+      if (args_.dx == nullptr) continue;
+      GemmArgs<T> gemm{};
+      gemm.cols = gemm.ldc = pack_.inputs;
+      gemm.depth = pack_.cell.projected * pack_.padded;
+      gemm.lda = pack_.row();
+      gemm.b = pack_.at(0, d).input_back.data();
+      gemm.strip_begin = strips * share.member.id / share.member.threads;
+      gemm.strip_end = strips * (share.member.id + 1) / share.member.threads;
+      gemm.start = Start::zero;
+      gemm.add = true;
+      for (Size v = 0; v < tape_.table && go_on(); v += kTableRows) {
+        gemm.rows = std::min(kTableRows, tape_.table - v);
+        gemm.a = sums_.table().row(d, v);
+        gemm.c = args_.dx + v * gemm.ldc;
+        pack_.kernels.gemm(gemm);
       }
     }
   }
@@ -256,7 +286,7 @@ template <class T> class Backward {
   const Clock &clock_;
   const Plan plan_;
   const Schedule schedule_;
-  const bool apart_;  // dX is added to, or masked
+  const bool apart_;  // every layer's dX is added to, or masked
   WeightGradientSum<T> sums_;
   std::vector<Flow> flows_;
   std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][D*H]: dX of layers 1, 2, ...

@@ -7,6 +7,7 @@
 #include "forward.hpp"
 #include "input.hpp"
 #include "states.hpp"
+#include "table.hpp"
 
 namespace pyrnnfast {
 
@@ -19,7 +20,7 @@ template <class T> class Forward {
   Forward(const ForwardArgs<T> &args, Tape<T> &tape, Workspace<T> &workspace)
       : args_(args), tape_(tape), pack_(*tape.pack), clock_(tape.clock), plan_(workspace.plan),
         schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk), ld_input_(workspace.ld_input),
-        scratch_(workspace.scratch), crew_(plan_, clock_, args.interrupted) {}
+        scratch_(workspace.scratch), table_(tape), crew_(plan_, clock_, args.interrupted) {}
 
   bool run() {
     return crew_.run([&](Share &share) { work(share); });
@@ -27,6 +28,10 @@ template <class T> class Forward {
 
  private:
   void work(Share &share) {
+    if (table_.used()) {
+      table_.compute(share.member, [&] { return crew_.go_on(share); });
+      if (!crew_.meet(share)) return;
+    }
     for (Size stage = 0; stage < schedule_.stages(); ++stage) {
       for (Size j = share.job; j < schedule_.jobs(stage); j += share.jobs)
         if (!run_job(schedule_.job(stage, j), share)) return;
@@ -36,7 +41,10 @@ template <class T> class Forward {
 
   bool run_job(const Job &job, Share &share) {
     Scratch<T> &scratch = scratch_[share.member.id];
-    project(job, share, scratch);
+    if (job.layer == 0 && table_.used())
+      gather_projection(job, share);
+    else
+      project(job, share, scratch);
     if (!crew_.meet_units(share)) return false;
     for (Size s = job.begin; s < job.end; ++s)
       for (int phase = 0; phase < pack_.cell.phases; ++phase) {
@@ -79,6 +87,16 @@ template <class T> class Forward {
       }
       pack_.kernels.gemm(gemm);
     }
+  }
+
+  // The same from the table's.
+  void gather_projection(const Job &job, const Share &share) {
+    T *gates = tape_.at(0, job.direction).gates.data();
+    const Size columns = pack_.cell.projected * pack_.padded;
+    const Size begin = columns * share.part / share.parts, end = columns * (share.part + 1) / share.parts;
+    for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done(); walk.next())
+      std::copy_n(table_.row(job.direction, walk.s, walk.n) + begin, end - begin,
+                  gates + gates_row(job, walk.s, walk.n) * pack_.row() + begin);
   }
 
   // One phase of step s for the sorted rows [n0, n1).
@@ -130,6 +148,7 @@ template <class T> class Forward {
   const Schedule schedule_;
   const Size ld_input_;
   std::vector<Scratch<T>> &scratch_;
+  TableProjection<T> table_;
   Crew crew_;
 };
 
@@ -182,8 +201,16 @@ Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
 }
 
 template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
-  Tape<T> tape{args.pack,    Clock(args.steps, args.rows, args.lengths), args.steps, args.rows, args.x,
-               args.dropout, row_stride<T>(args.pack->padded),           {}};
+  Tape<T> tape{args.pack,
+               Clock(args.steps, args.rows, args.lengths),
+               args.steps,
+               args.rows,
+               args.x,
+               args.ids,
+               args.table,
+               args.dropout,
+               row_stride<T>(args.pack->padded),
+               {}};
   tape.histories.resize(args.pack->layers * args.pack->directions);
   return tape;
 }

@@ -17,12 +17,11 @@ template <class T> class LayerInput {
   // Copies the input of step s and sorted row n of this direction's clock to dst.
   void gather(Size s, Size n, T *dst) const {
     const Clock &clock = tape_.clock;
-    const Size time = clock.time(reverse_, s, n);
     if (layer_ == 0) {
-      std::memcpy(dst, tape_.x + (time * tape_.rows + clock.user(n)) * width(),
-                  std::size_t(width()) * sizeof(T));
+      std::memcpy(dst, tape_.x + tape_.x_row(reverse_, s, n) * width(), std::size_t(width()) * sizeof(T));
       return;
     }
+    const Size time = clock.time(reverse_, s, n);
     const Size H = tape_.pack->hidden;
     for (Size d = 0; d < tape_.pack->directions; ++d) {
       const Size step = clock.time(d == 1, time, n);  // its own inverse

@@ -166,6 +166,8 @@ void set_default_threads(int threads) { chosen_threads.store(threads); }
 
 void after_fork_in_child() { forked.store(true); }
 
+bool in_forked_child() { return forked.load(); }
+
 std::string openmp_runtime() {
   Dl_info info;
   return dladdr(reinterpret_cast<void *>(&omp_get_num_threads), &info) != 0 && info.dli_fname ? info.dli_fname

@@ -48,6 +48,7 @@ int usable_threads(int wanted);
 int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroup quota
 void set_default_threads(int threads);
 void after_fork_in_child();    // from here on everything is serial
+bool in_forked_child();
 std::string openmp_runtime();  // the library that is loaded
 
 // Calls `check` (which may take the GIL) at most every 50 ms; remembers that it asked to stop.

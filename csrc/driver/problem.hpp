@@ -15,7 +15,7 @@ namespace pyrnnfast {
 template <class T> struct ForwardArgs {
   std::shared_ptr<const Pack<T>> pack;
   Size steps, rows;                // T, N
-  const T *x;                      // [T][N][C] in
+  const T *x;                      // [T][N][C] in; with ids [V][C], a table
   const T *h0, *c0;                // [L*D][N][H] in; null: zero. c0 for the LSTM only
   const int64_t *lengths;          // [N] in, 0..T; null: all T
   T *y;                            // [T][N][D*H] out; must be zero where a row has ended
@@ -24,6 +24,8 @@ template <class T> struct ForwardArgs {
   bool training;                   // make a tape
   int threads;                     // at least 1
   std::function<bool()> interrupted;  // polled by the calling thread; true: give up. May be empty
+  const int64_t *ids = nullptr;    // [T][N] in: the row of the table that is read; null: x is no table
+  Size table = 0;                  // V
 };
 
 template <class T> struct WeightGradients {
@@ -35,7 +37,7 @@ template <class T> struct BackwardArgs {
   Tape<T> *tape;                   // read only in effect
   const T *dy;                     // [T][N][D*H] in; null: zero. Read only where a row has not ended
   const T *dh, *dc;                // [L*D][N][H] in: gradients of the final states; null: zero
-  T *dx;                           // [T][N][C] out, must be zero; null: not wanted
+  T *dx;                           // out, of x's shape, must be zero; null: not wanted
   T *dh0, *dc0;                    // [L*D][N][H] out; dc0 for the LSTM only
   std::vector<WeightGradients<T>> weights;  // [L * D]
   int threads;

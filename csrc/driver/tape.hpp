@@ -54,10 +54,21 @@ template <class T> struct Tape {
   std::shared_ptr<const Pack<T>> pack;
   Clock clock;
   Size steps, rows;  // T and N of the input
-  const T *x;        // [T][N][C], the user's; must stay as it was until backward
+  const T *x;        // [T][N][C], or with ids the table [V][C]; the user's, as it was until backward
+  const int64_t *ids;  // [T][N] row of x at each step and row; null: its own
+  Size table;        // V; 0 without ids
   LayerDropout<T> dropout;
   Size ld;           // stride of states
   std::vector<History<T>> histories;  // [layers * directions]
+
+  // Row of x that sorted row n reads at step s of a direction's clock.
+  Size x_row(bool reverse, Size s, Size n) const {
+    const Size row = clock.time(reverse, s, n) * rows + clock.user(n);
+    return ids == nullptr ? row : ids[row];
+  }
+  // Whether the table is projected whole, instead of the rows that are read. A row that is read once or twice
+  // is not worth its share of two more buffers.
+  bool by_table() const { return ids != nullptr && 2 * table <= clock.total(); }
 
   History<T> &at(Size layer, Size direction) { return histories[layer * pack->directions + direction]; }
   const History<T> &at(Size layer, Size direction) const {

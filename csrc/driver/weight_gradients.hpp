@@ -10,12 +10,14 @@
 #include "parallel.hpp"
 #include "plan.hpp"
 #include "problem.hpp"
+#include "table.hpp"
 
 namespace pyrnnfast {
 
 template <class T> class WeightGradientSum {
  public:
-  WeightGradientSum(Tape<T> &tape, int threads) : tape_(tape), pack_(*tape.pack), clock_(tape.clock) {
+  WeightGradientSum(Tape<T> &tape, int threads)
+      : tape_(tape), pack_(*tape.pack), clock_(tape.clock), table_(tape, threads) {
     const Size lanes2 = 2 * pack_.kernels.lanes;
     Size widest = std::max(pack_.inputs, pack_.hidden);
     if (pack_.layers > 1) widest = std::max(widest, pack_.directions * pack_.hidden);
@@ -45,6 +47,19 @@ template <class T> class WeightGradientSum {
     }
   }
 
+  // After the last chunk, where the table is projected: one thread's part of dW_ih from each id's sums.
+  template <class GoOn>
+  void add_table(Size direction, const WeightGradients<T> &out, Member member, const GoOn &go_on) {
+    const Size width = pack_.inputs;
+    for (Size at = 0; at < tape_.table && go_on(); at += kSumBlock) {
+      const Size count = std::min(kSumBlock, tape_.table - at);
+      const Rows share = transpose(table_.row(direction, at), count, member);
+      pack_source(count, width, scratch_[member.id], [&](Size i, T *dst) { table_.gather(at + i, dst); });
+      multiply(0, pack_.cell.projected, pack_.cell.input_gate, width, count, out.weight_ih, share, member);
+    }
+  }
+  const TableGradient<T> &table() const { return table_; }
+
   // After the last chunk: the padded sums into the user's biases.
   void finish(Size i, const WeightGradients<T> &out) const {
     if (out.bias_ih == nullptr) return;
@@ -69,60 +84,78 @@ template <class T> class WeightGradientSum {
     Buffer<int64_t> rows;
   };
 
+  struct Rows {
+    Size begin, end;  // of all slots' rows
+  };
+
   void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
                  const WeightGradients<T> &out, Member member) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
-    const Size H = pack_.hidden, all = cell.slots * H;
-    const Size begin = all * member.id / member.threads, end = all * (member.id + 1) / member.threads;
-    for (Size r = begin; r < end;) {
-      const Size slot = r / H, stop = std::min(end, (slot + 1) * H);
-      pack_.kernels.transpose(dgates + slot * pack_.padded + r % H, pack_.row(), count, stop - r,
-                              scratch.gates.data() + (r - begin) * kLdGates, kLdGates);
-      r = stop;
+    const Size H = pack_.hidden;
+    const Rows share = transpose(dgates, count, member);
+    if (job.layer == 0 && table_.used()) {
+      table_.add(job.direction, start, dgates, count, member);
+    } else {
+      const LayerInput<T> input(tape_, job.layer, job.direction == 1);
+      pack_source(count, input.width(), scratch, [&, walk = start](Size, T *dst) mutable {
+        input.gather(walk.s, walk.n, dst);
+        walk.next();
+      });
+      multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member);
     }
-    const LayerInput<T> input(tape_, job.layer, job.direction == 1);
-    pack_source(start, count, input.width(), scratch,
-                [&](Size s, Size n, T *dst) { input.gather(s, n, dst); });
-    multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, begin, end, scratch);
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < cell.phases; ++p) {
       const ForwardPhase &phase = cell.forward[p];
-      pack_source(start, count, H, scratch, [&](Size s, Size n, T *dst) {
-        const T *from = phase.source == Source::reset
-                            ? history.reset.data() + (clock_.offset(s) + n) * tape_.ld
-                        : s == 0 ? history.h0.data() + n * tape_.ld
-                                 : history.h.data() + (clock_.offset(s - 1) + n) * tape_.ld;
+      pack_source(count, H, scratch, [&, walk = start](Size, T *dst) mutable {
+        const T *from = phase.source == Source::reset ? history.reset.data() + walk.index() * tape_.ld
+                        : walk.s == 0 ? history.h0.data() + walk.n * tape_.ld
+                                      : history.h.data() + (clock_.offset(walk.s - 1) + walk.n) * tape_.ld;
         std::copy_n(from, H, dst);
+        walk.next();
       });
-      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, begin, end, scratch);
+      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member);
     }
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
-    pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), count, (v1 - v0) * lanes,
+    pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
                                   bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);
   }
 
-  template <class Row>
-  void pack_source(RowWalk walk, Size count, Size width, Scratch &scratch, const Row &row) const {
-    for (Size i = 0; i < count; ++i, walk.next()) row(walk.s, walk.n, scratch.source.data() + i * ld_source_);
+  // This thread's rows of W, as columns of `count` rows of gate gradients, into its scratch.
+  Rows transpose(const T *dgates, Size count, Member member) {
+    const Size H = pack_.hidden, all = pack_.cell.slots * H;
+    const Rows share{all * member.id / member.threads, all * (member.id + 1) / member.threads};
+    for (Size r = share.begin; r < share.end;) {
+      const Size slot = r / H, stop = std::min(share.end, (slot + 1) * H);
+      pack_.kernels.transpose(dgates + slot * pack_.padded + r % H, pack_.row(), count, stop - r,
+                              scratch_[member.id].gates.data() + (r - share.begin) * kLdGates, kLdGates);
+      r = stop;
+    }
+    return share;
+  }
+
+  // row(i, dst) copies row i of the source, for i = 0, 1, ...
+  template <class Row> void pack_source(Size count, Size width, Scratch &scratch, Row row) const {
+    for (Size i = 0; i < count; ++i) row(i, scratch.source.data() + i * ld_source_);
     pack_.kernels.pack(
         {scratch.source.data(), ld_source_, 1, count, width, scratch.strips.data(), count, 2, 0, 0});
   }
 
-  // dW[gate of slot][:] += gates^T source for the slots [first, last), as far as they lie in rows [begin,
-  // end).
-  void multiply(Size first, Size last, const int *gate, Size width, Size count, T *dW, Size begin, Size end,
-                Scratch &scratch) const {
+  // dW[gate of slot][:] += gates^T source for the slots [first, last), as far as they lie in this thread's
+  // rows.
+  void multiply(Size first, Size last, const int *gate, Size width, Size count, T *dW, Rows share,
+                Member member) {
+    Scratch &scratch = scratch_[member.id];
     const Size H = pack_.hidden, lanes2 = 2 * pack_.kernels.lanes;
-    const Size r0 = std::max(begin, first * H), r1 = std::min(end, last * H);
+    const Size r0 = std::max(share.begin, first * H), r1 = std::min(share.end, last * H);
     if (r0 >= r1) return;
     for (Size r = r0; r < r1; ++r) scratch.rows.data()[r - r0] = gate[r / H] * H + r % H;
     GemmArgs<T> gemm{};
     gemm.rows = r1 - r0;
     gemm.cols = width;
     gemm.depth = count;
-    gemm.a = scratch.gates.data() + (r0 - begin) * kLdGates;
+    gemm.a = scratch.gates.data() + (r0 - share.begin) * kLdGates;
     gemm.lda = kLdGates;
     gemm.b = scratch.strips.data();
     gemm.strip_end = (width + lanes2 - 1) / lanes2;
@@ -140,6 +173,7 @@ template <class T> class WeightGradientSum {
   Size ld_source_;
   std::vector<Scratch> scratch_;
   std::vector<Buffer<T>> bias_;  // [layers * directions] of [slots][Hp]
+  TableGradient<T> table_;
 };
 
 }  // namespace pyrnnfast

@@ -2,20 +2,18 @@
 // inside it.
 #pragma once
 
-#include <sys/mman.h>
-
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>
 #include <utility>
 
-#include "../dispatch/kernel_table.hpp"
+#include "pool.hpp"
 
 namespace pyrnnfast {
 
 constexpr Size kAlignment = 64;
-constexpr Size kHugePage = Size(2) << 20;
 
 template <class T> class Buffer {
  public:
@@ -27,30 +25,37 @@ template <class T> class Buffer {
     const Size unit = large ? kHugePage : kAlignment;
     const Size bytes = (count * Size(sizeof(T)) + unit - 1) / unit * unit;
     if (bytes == 0) return;
-    // malloc keeps small pieces at hand for the next call, aligned_alloc does not
-    memory_ = large ? std::aligned_alloc(std::size_t(unit), std::size_t(bytes))
-                    : std::malloc(std::size_t(bytes + unit));
-    if (memory_ == nullptr) throw std::bad_alloc();
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_);
-    data_ = reinterpret_cast<T *>((address + std::uintptr_t(unit) - 1) / std::uintptr_t(unit) *
-                                  std::uintptr_t(unit));
-    if (large) madvise(data_, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
+    if (large) {
+      block_ = take_block(bytes);
+      data_ = static_cast<T *>(block_.data);
+    } else {  // malloc keeps small pieces at hand for the next call, aligned_alloc does not
+      block_.data = std::malloc(std::size_t(bytes + unit));
+      if (block_.data == nullptr) throw std::bad_alloc();
+      const auto address = reinterpret_cast<std::uintptr_t>(block_.data);
+      data_ = reinterpret_cast<T *>((address + std::uintptr_t(unit) - 1) / std::uintptr_t(unit) *
+                                    std::uintptr_t(unit));
+    }
     if (zero) std::memset(data_, 0, static_cast<std::size_t>(bytes));
   }
   Buffer(Buffer &&other) noexcept
-      : memory_(std::exchange(other.memory_, nullptr)), data_(std::exchange(other.data_, nullptr)) {}
+      : block_(std::exchange(other.block_, {})), data_(std::exchange(other.data_, nullptr)) {}
   Buffer &operator=(Buffer &&other) noexcept {
-    std::swap(memory_, other.memory_);
+    std::swap(block_, other.block_);
     std::swap(data_, other.data_);
     return *this;
   }
-  ~Buffer() { std::free(memory_); }
+  ~Buffer() {
+    if (block_.bytes > 0)
+      give_block(block_);
+    else
+      std::free(block_.data);
+  }
 
   T *data() { return data_; }
   const T *data() const { return data_; }
 
  private:
-  void *memory_ = nullptr;
+  Block block_;  // of no bytes where it is not from the pool
   T *data_ = nullptr;
 };
 

@@ -102,12 +102,26 @@ void gemm(const GemmArgs<real> &g) {
   }
 }
 
-void add_column_sums(const real *src, Size ld, Size rows, Size cols, real *sum) {
-  for (Size j = 0; j < cols; j += kLanes) {
-    vec total = splat(0);
-    for (Size i = 0; i < rows; ++i) total = total + load(src + i * ld + j);
-    store(sum + j, load(sum + j) + total);
+// W vectors of columns; returns how many elements.
+template <int W>
+inline Size add_sums(const real *src, Size ld, const int64_t *at, Size rows, real *sum) {
+  vec total[W];
+  PYRNNFAST_UNROLL
+  for (int w = 0; w < W; ++w) total[w] = splat(0);
+  for (Size i = 0; i < rows; ++i) {
+    const real *row = src + (at == nullptr ? i : at[i]) * ld;
+    PYRNNFAST_UNROLL
+    for (int w = 0; w < W; ++w) total[w] = total[w] + load(row + w * kLanes);
   }
+  PYRNNFAST_UNROLL
+  for (int w = 0; w < W; ++w) store(sum + w * kLanes, load(sum + w * kLanes) + total[w]);
+  return W * kLanes;
+}
+
+void add_column_sums(const real *src, Size ld, const int64_t *at, Size rows, Size cols, real *sum) {
+  Size j = 0;
+  while (cols - j >= 8 * kLanes) j += add_sums<8>(src + j, ld, at, rows, sum + j);
+  while (j < cols) j += add_sums<1>(src + j, ld, at, rows, sum + j);
 }
 
 }  // namespace

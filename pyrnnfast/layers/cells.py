@@ -61,7 +61,7 @@ class CellLayer(Stack):
         Raises RuntimeError in eval mode, without a call before, and a second time after one call; TypeError
         and ValueError as the call does (the tape is kept then).
         """
-        tape, batched = self._tape()
+        tape, batched = self._kept()[:2]
         dstate = self._state_in("dstate", dstate, tape.rows, batched, parts_optional=True)
         dx, dstate0 = self._back(tape, None, dstate)
         return dx[0] if batched else dx[0, 0], self._state_out(dstate0, batched)

@@ -82,6 +82,12 @@ class Embedding(Module):
         with self._lock:
             self._gradient("weight")[rows] += sums
 
+    def _take_gradient(self, dweight: Array) -> None:
+        """Add a gradient of the whole weight [V, E] that nobody else has."""
+        if self.padding_idx is not None:
+            dweight[self.padding_idx] = 0
+        self._add_gradients({"weight": dweight}, fresh=True)
+
     def extra_repr(self) -> str:
         """The constructor's arguments."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pyrnnfast import _backend, validation
-from pyrnnfast._types import Array, ArrayLike, DTypeLike, Seed, State
+from pyrnnfast._types import AnyIntegers, Array, ArrayLike, DTypeLike, Seed, State
+from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.stack import DEFAULT_DTYPE, Stack, map_state
 from pyrnnfast.layers.stream import Stream
 
@@ -53,7 +54,12 @@ class RecurrentLayer(Stack):
             )
 
     def __call__(
-        self, x: Array, state: State | None = None, lengths: ArrayLike | None = None
+        self,
+        x: Array | AnyIntegers,
+        state: State | None = None,
+        lengths: ArrayLike | None = None,
+        *,
+        embedding: Embedding | None = None,
     ) -> tuple[Array, State]:
         """Run over sequences.
 
@@ -63,33 +69,34 @@ class RecurrentLayer(Stack):
         by default.
         lengths: [N] integers from 0 to T in any order; y past a row's length is zero, the final state is that
         of its last step, and the reverse direction starts there.
+        embedding: an Embedding of C numbers each; x are then its ids, integers [T, N], with batch_first
+        [N, T], or [T]. The result is that of `layer(embedding(x))`, bit for bit, sooner: W_ih meets each row
+        of a small embedding once, not once for each id. `backward` adds to the embedding's gradient too.
         Returns (y, state): y [T, N, D * H] in x's layout, and the final state, shaped as the initial one.
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
         """
-        if lengths is None and not self.training and not self.batch_first:
+        if embedding is None and lengths is None and not self.training and not self.batch_first:
             result = _backend.current().infer(self.pack(), x, state)
             if result is not None:
                 self._tapes.drop()
                 return result
-        x = validation.ndarray("x", x, self.dtype)
-        batched = x.ndim != 2
-        validation.fits("x", x, self._layout(batched, "T", "N", self.input_size))
+        rows, batched = self._input(x, embedding)
         state = self._state_in("state", state, batched)
-        y, final = self._run(self._time_major(x, batched), state, lengths, self.dropout, batched)
+        y, final = self._run(rows, state, lengths, self.dropout, batched, embedding)
         return self._user_layout(y, batched), self._state_out(final, batched)
 
-    def backward(self, dy: Array | None, dstate: Any = None) -> tuple[Array, State]:
+    def backward(self, dy: Array | None, dstate: Any = None) -> tuple[Array | None, State]:
         """Backpropagate through this thread's last call, which must have been in training mode.
 
         dy: the gradient of y, of y's shape; None for zeros.
         dstate: the gradient of the final state, of its structure (either of the LSTM's two may be None);
         zeros by default.
-        Returns (dx, dstate0), the gradients of x and of the initial state; those of the weights are added to
-        `.grads`.
-        Raises RuntimeError in eval mode, without a call before, and a second time after one call; TypeError
-        and ValueError as the call does (the tape is kept then).
+        Returns (dx, dstate0), the gradients of x (None where x were ids) and of the initial state; those of
+        the weights are added to `.grads`.
+        Raises RuntimeError in eval mode, without a call before, a second time after one call, and when the
+        call's embedding has changed since; TypeError and ValueError as the call does (the tape is kept then).
         """
-        tape, batched = self._tape()
+        tape, batched, embedding, _ = self._kept()
         if dy is not None:
             dy = validation.ndarray("dy", dy, self.dtype)
             width = self.num_directions * self.hidden_size
@@ -97,7 +104,10 @@ class RecurrentLayer(Stack):
             dy = self._time_major(dy, batched)
         dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
         dx, dstate0 = self._back(tape, dy, dstate)
-        return self._user_layout(dx, batched), self._state_out(dstate0, batched)
+        if embedding is None:
+            return self._user_layout(dx, batched), self._state_out(dstate0, batched)
+        embedding._take_gradient(dx)
+        return None, self._state_out(dstate0, batched)
 
     def stream(self, N: int = 1) -> Stream:
         """Make a `Stream` of N rows, which takes one step a call and keeps the state; it starts from zero.
@@ -108,6 +118,22 @@ class RecurrentLayer(Stack):
         return Stream(self, N)
 
     # --- Layouts: the user's, and [T, N, units]
+
+    def _input(self, x: Any, embedding: object) -> tuple[Array, bool]:
+        """Return x [T, N, C], or ids [T, N], and whether they are a batch."""
+        if embedding is None:
+            x = validation.ndarray("x", x, self.dtype)
+        elif not isinstance(embedding, Embedding):
+            raise TypeError(f"embedding must be an Embedding, got {type(embedding).__name__}")
+        elif not isinstance(x, np.ndarray):
+            return x, True  # `functional.forward` says what it should be
+        batched = x.ndim != (2 if embedding is None else 1)
+        layout = self._layout(batched, "T", "N", self.input_size)
+        if embedding is None:
+            validation.fits("x", x, layout)
+        else:
+            validation.fits("ids", x, layout[:-1])
+        return self._time_major(x, batched), batched
 
     def _layout(self, batched: bool, steps: int | str, rows: int | str, units: int) -> tuple[int | str, ...]:
         if not batched:

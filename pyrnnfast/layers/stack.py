@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,10 +11,21 @@ from pyrnnfast import functional, validation
 from pyrnnfast._types import Array, ArrayLike, DTypeLike, Seed, State
 from pyrnnfast.functional import PackHandle, TapeHandle
 from pyrnnfast.layers import init
+from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.tape import TapeSlot
 
 DEFAULT_DTYPE = np.float32
+
+
+class Kept(NamedTuple):
+    """What a call in training leaves for backward."""
+
+    tape: TapeHandle
+    batched: bool
+    embedding: Embedding | None
+    version: int
+    """The embedding's at the call."""
 
 
 class Stack(Module):
@@ -46,7 +57,7 @@ class Stack(Module):
         self.rng = validation.generator(rng)
         self.num_directions = 2 if self.bidirectional else 1
         self._packed: tuple[int, PackHandle] | None = None
-        self._tapes: TapeSlot[tuple[TapeHandle, bool]] = TapeSlot()
+        self._tapes: TapeSlot[Kept] = TapeSlot()
         validation.choice("recurrent_init", recurrent_init, ("uniform", "orthogonal"))
         if forget_bias is not None:
             forget_bias = validation.number("forget_bias", forget_bias)
@@ -113,30 +124,44 @@ class Stack(Module):
         lengths: ArrayLike | None,
         dropout: float,
         batched: bool,
+        embedding: Embedding | None = None,
     ) -> tuple[Array, State]:
-        """Call the stack on x [T, N, C]; in training the tape, and `batched` with it, is kept for `_back`."""
+        """Call the stack on x [T, N, C], or on ids [T, N]; in training the tape is kept for `_back`."""
         seed = None
         if self.training and dropout > 0 and self.num_layers > 1:
             with self._lock:
                 seed = int(self.rng.integers(validation.MAX_SEED, dtype=np.uint64, endpoint=True))
         self._tapes.drop()
+        version = 0 if embedding is None else embedding.version
         y, final, tape = functional.forward(
-            self.pack(), x, state, lengths, dropout=dropout, seed=seed, training=self.training
+            self.pack(),
+            x,
+            state,
+            lengths,
+            embedding=None if embedding is None else embedding._parameters["weight"],
+            dropout=dropout,
+            seed=seed,
+            training=self.training,
         )
         if tape is not None:
-            self._tapes.keep((tape, batched))
+            self._tapes.keep(Kept(tape, batched, embedding, version))
         return y, final
 
-    def _tape(self) -> tuple[TapeHandle, bool]:
+    def _kept(self) -> Kept:
         if not self.training:
             raise RuntimeError(
                 f"{type(self).__name__}.backward needs training mode, got a layer in eval mode: call train() "
                 "and the layer before it"
             )
-        return self._tapes.latest(type(self).__name__)
+        kept = self._tapes.latest(type(self).__name__)
+        if kept.embedding is not None and kept.embedding.version != kept.version:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs the embedding of the call, but it has changed since"
+            )
+        return kept
 
     def _back(self, tape: TapeHandle, dy: Array | None, dstate: Any) -> tuple[Array, State]:
-        """Add to the gradients; return those of x [T, N, C] and of the initial state."""
+        """Add to the gradients; return those of x [T, N, C], or of an embedding, and of the initial state."""
         dx, dstate0, dweights = functional.backward(tape, dy, dstate)
         self._tapes.drop()
         self._add_gradients(self._by_name(dweights), fresh=True)

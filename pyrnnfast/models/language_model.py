@@ -94,9 +94,9 @@ class LanguageModel(Module):
         ids: [T, N] integers. state: h [L, N, H], for the LSTM (h, c); zeros by default.
         Returns (logits [T, N, V], state). Raises TypeError or ValueError for a wrong dtype, shape or range.
         """
-        if isinstance(ids, np.ndarray):  # the embedding checks the rest
+        if isinstance(ids, np.ndarray):  # one sequence [T] is fine for the layer, which checks the rest
             validation.fits("ids", ids, ("T", "N"))
-        y, final = self.recurrent(self.embedding(ids), state)
+        y, final = self.recurrent(ids, state, embedding=self.embedding)
         return self.decoder(self.dropout(y)), final
 
     def backward(self, dlogits: Array) -> State:
@@ -104,8 +104,8 @@ class LanguageModel(Module):
 
         dlogits: [T, N, V]. Returns the gradient of the initial state. Raises as the layers' `backward`.
         """
-        dx, dstate = self.recurrent.backward(self.dropout.backward(self.decoder.backward(dlogits)))
-        self.embedding.backward(dx)
+        dy = self.dropout.backward(self.decoder.backward(dlogits))
+        _, dstate = self.recurrent.backward(dy)
         return dstate
 
     def loss_and_grads(

@@ -144,7 +144,7 @@ def _prime(model: LanguageModel, prompts: Sequence[str]) -> tuple[Integers, Stat
     was_training = model.training
     model.eval()
     try:
-        _, state = model.recurrent(model.embedding(padded), None, lengths)
+        _, state = model.recurrent(padded, None, lengths, embedding=model.embedding)
     finally:
         model.train(was_training)
     return np.array([ids[-1] for ids in encoded], np.int64), state

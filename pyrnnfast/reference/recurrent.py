@@ -70,6 +70,8 @@ class Tape:
     dropout: float
     seed: int
     runs: list[_Run]
+    ids: Integers | None  # [T, N] rows of an embedding, with
+    embeddings: int  # V of them
 
 
 def _flip(x: Array, lengths: Integers) -> Array:
@@ -158,7 +160,7 @@ def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
 @np.errstate(all="ignore")
 def forward(
     pack: Pack,
-    x: Array,
+    x: Array | Integers,
     h0: Array | None,
     c0: Array | None,
     lengths: Integers | None,
@@ -166,8 +168,12 @@ def forward(
     seed: int,
     training: bool,
     num_threads: int,
+    embedding: Array | None = None,
 ) -> tuple[Array, Array, Array | None, Tape | None]:
     """Run the stack over x [T, N, C]: see `pyrnnfast.functional.forward`."""
+    ids, embeddings = (None, 0) if embedding is None else (x.copy(), len(embedding))
+    if embedding is not None:
+        x = embedding[x]
     T, N, _ = x.shape
     L, D, H = pack.num_layers, pack.num_directions, pack.hidden_size
     ends = _lengths_or_full(lengths, T, N)
@@ -190,7 +196,7 @@ def forward(
             outputs.append(_flip(y, ends) if direction == 1 else y)
             runs.append(run)
         below = np.concatenate(outputs, axis=-1)
-    tape = Tape(pack, T, N, lengths, dropout, seed, runs) if training else None
+    tape = Tape(pack, T, N, lengths, dropout, seed, runs, ids, embeddings) if training else None
     return below, hT, (cT if pack.cell == "lstm" else None), tape
 
 
@@ -230,6 +236,9 @@ def backward(
             )
             dx = dx + (_flip(dx_part, ends) if direction == 1 else dx_part)
         above = _dropout(dx, layer - 1, tape.dropout, tape.seed) if layer > 0 else dx
+    if tape.ids is not None:
+        dx, above = above, np.zeros((tape.embeddings, pack.input_size), pack.dtype)
+        np.add.at(above, tape.ids, dx)
     each = 4 if pack.bias else 2
     weights = [gradient for of_run in gradients for gradient in of_run[:each]]
     return (above if input_gradient else None), dh0, (dc0 if pack.cell == "lstm" else None), weights

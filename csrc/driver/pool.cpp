@@ -1,0 +1,78 @@
+#include "pool.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "parallel.hpp"
+
+namespace pyrnnfast {
+
+namespace {
+
+struct Pool {
+  std::mutex mutex;
+  std::vector<Block> kept;  // in the order in which they came back
+  Size used = 0, idle = 0, most = 0;  // bytes in use and kept; the most that ever was in use
+};
+
+Pool &pool() {
+  static Pool *const only = new Pool;  // never destroyed: a tape may outlive every static
+  return *only;
+}
+
+Block fresh_block(Size bytes) {
+  void *data = std::aligned_alloc(std::size_t(kHugePage), std::size_t(bytes));
+  if (data == nullptr) throw std::bad_alloc();
+  madvise(data, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
+  return {data, bytes};
+}
+
+// Takes block i out of those that are kept.
+Block removed(Pool &p, std::size_t i) {
+  const Block block = p.kept[i];
+  p.kept.erase(p.kept.begin() + std::ptrdiff_t(i));
+  p.idle -= block.bytes;
+  return block;
+}
+
+}  // namespace
+
+Block take_block(Size bytes) {
+  if (in_forked_child()) return fresh_block(bytes);  // another thread may have held the mutex at the fork
+  Pool &p = pool();
+  const std::lock_guard<std::mutex> lock(p.mutex);
+  const auto waste = [&](const Block &block) {
+    return block.bytes < bytes ? std::numeric_limits<Size>::max() : block.bytes - bytes;
+  };
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < p.kept.size(); ++i)
+    if (waste(p.kept[i]) < waste(p.kept[best])) best = i;
+  Block block;
+  if (!p.kept.empty() && waste(p.kept[best]) <= bytes / 4) {
+    block = removed(p, best);
+  } else {
+    while (!p.kept.empty() && p.used + p.idle + bytes > p.most) std::free(removed(p, 0).data);
+    block = fresh_block(bytes);
+  }
+  p.used += block.bytes;
+  p.most = std::max(p.most, p.used);
+  return block;
+}
+
+void give_block(Block block) noexcept {
+  if (in_forked_child()) return std::free(block.data);
+  Pool &p = pool();
+  const std::lock_guard<std::mutex> lock(p.mutex);
+  madvise(block.data, std::size_t(block.bytes), MADV_FREE);
+  p.used -= block.bytes;
+  p.idle += block.bytes;
+  p.kept.push_back(block);
+}
+
+}  // namespace pyrnnfast
