@@ -7,11 +7,14 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <functional>
 #include <initializer_list>
+#include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
-#include "../dispatch/kernel_table.hpp"
+#include "../driver/workspace.hpp"
 
 namespace pyrnnfast {
 
@@ -65,10 +68,20 @@ template <class T> const T *optional_data(const py::object &value, const Extents
   return value.is_none() ? nullptr : expect_array<T>(value, shape, name).data();
 }
 
-// NumPy's own zeros: fresh memory comes zeroed from the system, and its pages are touched first by the
-// threads.
-template <class T> py::array_t<T> zeros(const Extents &shape) {
-  return py::module_::import("numpy").attr("zeros")(py::tuple(py::cast(shape)), py::dtype::of<T>());
+// An array for results. A large one takes its memory from the pool and gives it back: a training step finds
+// that of the step before.
+template <class T> py::array_t<T> new_array(const Extents &shape, bool zero = false) {
+  const Size count = std::accumulate(shape.begin(), shape.end(), Size{1}, std::multiplies<Size>());
+  if (count < kHugePage / Size(sizeof(T))) {
+    py::array_t<T> array(shape);
+    if (zero) std::fill_n(array.mutable_data(), count, T(0));
+    return array;
+  }
+  auto memory = std::make_unique<Buffer<T>>(count, zero);
+  T *data = memory->data();
+  const py::capsule owner(memory.get(), [](void *buffer) { delete static_cast<Buffer<T> *>(buffer); });
+  memory.release();
+  return py::array_t<T>(shape, data, owner);
 }
 
 }  // namespace pyrnnfast

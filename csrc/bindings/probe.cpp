@@ -58,7 +58,7 @@ class Probe {
 
   template <class T> py::tuple fma_of(Size steps, T a, T b) {
     const KernelTable<T> &kernels = kernels_of<T>(level_);
-    auto x = zeros<T>({threads_, kernels.chains * kernels.lanes});
+    auto x = new_array<T>({threads_, kernels.chains * kernels.lanes}, true);
     T *const data = x.mutable_data();
     const double seconds =
         run([&](int id) { kernels.fma_chains(steps, a, b, data + id * kernels.chains * kernels.lanes); });

@@ -96,7 +96,7 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
   const Extents state{pack->layers * D, N, H};
   const bool cell_state = pack->cell.cell_state;
   // a ragged batch has zeros past the rows' ends
-  auto y = lengths.is_none() ? py::array_t<T>({steps, N, D * H}) : zeros<T>({steps, N, D * H});
+  auto y = new_array<T>({steps, N, D * H}, !lengths.is_none());
   py::array_t<T> h(state), c(cell_state ? state : Extents{0});
   if (!lengths.is_none()) {
     const auto each = expect_array<int64_t>(lengths, {N}, "lengths");
@@ -198,8 +198,8 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
   py::object dx = py::none();
   T *dx_data = nullptr;
   if (input_gradient) {
-    auto array =
-        tape.ids == nullptr ? zeros<T>({steps, N, pack.inputs}) : zeros<T>({tape.table, pack.inputs});
+    auto array = tape.ids == nullptr ? new_array<T>({steps, N, pack.inputs}, true)
+                                     : new_array<T>({tape.table, pack.inputs}, true);
     dx_data = array.mutable_data();
     dx = std::move(array);
   }
@@ -216,7 +216,7 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
                        signal_check()};
   py::list gradients;
   const auto add = [&](const Extents &shape) {
-    auto array = zeros<T>(shape);
+    auto array = new_array<T>(shape);
     T *data = array.mutable_data();
     gradients.append(std::move(array));
     return data;

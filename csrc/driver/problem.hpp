@@ -29,8 +29,8 @@ template <class T> struct ForwardArgs {
 };
 
 template <class T> struct WeightGradients {
-  T *weight_ih, *weight_hh;  // [G*H, C], [G*H, H] out, added into
-  T *bias_ih, *bias_hh;      // [G*H] out, added into; null without biases
+  T *weight_ih, *weight_hh;  // [G*H, C], [G*H, H] out
+  T *bias_ih, *bias_hh;      // [G*H] out; null without biases
 };
 
 template <class T> struct BackwardArgs {

@@ -42,7 +42,8 @@ template <class T> class WeightGradientSum {
     RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows());
     for (Size at = first; at < last && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, last - at);
-      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member);
+      const bool more = at > first || last < clock_.total();  // the last chunk comes first
+      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more);
       for (Size i = 0; i < count; ++i) walk.next();
     }
   }
@@ -55,22 +56,27 @@ template <class T> class WeightGradientSum {
       const Size count = std::min(kSumBlock, tape_.table - at);
       const Rows share = transpose(table_.row(direction, at), count, member);
       pack_source(count, width, scratch_[member.id], [&](Size i, T *dst) { table_.gather(at + i, dst); });
-      multiply(0, pack_.cell.projected, pack_.cell.input_gate, width, count, out.weight_ih, share, member);
+      multiply(0, pack_.cell.projected, pack_.cell.input_gate, width, count, out.weight_ih, share, member,
+               at > 0);
     }
   }
   const TableGradient<T> &table() const { return table_; }
 
-  // After the last chunk: the padded sums into the user's biases.
+  // After the last chunk: the padded sums into the user's biases; zeros where there was no chunk.
   void finish(Size i, const WeightGradients<T> &out) const {
-    if (out.bias_ih == nullptr) return;
     const Size H = pack_.hidden;
+    if (clock_.total() == 0) {
+      std::fill_n(out.weight_ih, pack_.cell.gates * H * pack_.packs[i].inputs, T(0));
+      std::fill_n(out.weight_hh, pack_.cell.gates * H * H, T(0));
+    }
+    if (out.bias_ih == nullptr) return;
     for (int slot = 0; slot < pack_.cell.slots; ++slot) {
       const T *sum = bias_[i].data() + slot * pack_.padded;
       const int input = slot < pack_.cell.projected ? pack_.cell.input_gate[slot] : kNone;
       const int hidden = pack_.cell.hidden_gate[slot];
       for (Size u = 0; u < H; ++u) {
-        if (input != kNone) out.bias_ih[input * H + u] += sum[u];
-        if (hidden != kNone) out.bias_hh[hidden * H + u] += sum[u];
+        if (input != kNone) out.bias_ih[input * H + u] = sum[u];
+        if (hidden != kNone) out.bias_hh[hidden * H + u] = sum[u];
       }
     }
   }
@@ -89,7 +95,7 @@ template <class T> class WeightGradientSum {
   };
 
   void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
-                 const WeightGradients<T> &out, Member member) {
+                 const WeightGradients<T> &out, Member member, bool more) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
     const Size H = pack_.hidden;
@@ -102,7 +108,7 @@ template <class T> class WeightGradientSum {
         input.gather(walk.s, walk.n, dst);
         walk.next();
       });
-      multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member);
+      multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more);
     }
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < cell.phases; ++p) {
@@ -114,7 +120,7 @@ template <class T> class WeightGradientSum {
         std::copy_n(from, H, dst);
         walk.next();
       });
-      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member);
+      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more);
     }
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
@@ -142,10 +148,10 @@ template <class T> class WeightGradientSum {
         {scratch.source.data(), ld_source_, 1, count, width, scratch.strips.data(), count, 2, 0, 0});
   }
 
-  // dW[gate of slot][:] += gates^T source for the slots [first, last), as far as they lie in this thread's
-  // rows.
+  // dW[gate of slot][:] = gates^T source, with `more` += it, for the slots [first, last), as far as they lie
+  // in this thread's rows.
   void multiply(Size first, Size last, const int *gate, Size width, Size count, T *dW, Rows share,
-                Member member) {
+                Member member, bool more) {
     Scratch &scratch = scratch_[member.id];
     const Size H = pack_.hidden, lanes2 = 2 * pack_.kernels.lanes;
     const Size r0 = std::max(share.begin, first * H), r1 = std::min(share.end, last * H);
@@ -163,7 +169,7 @@ template <class T> class WeightGradientSum {
     gemm.ldc = width;
     gemm.c_rows = scratch.rows.data();
     gemm.start = Start::zero;
-    gemm.add = true;
+    gemm.add = more;
     pack_.kernels.gemm(gemm);
   }
 
