@@ -72,7 +72,7 @@ template <class T> const T *optional_data(const py::object &value, const Extents
 // that of the step before.
 template <class T> py::array_t<T> new_array(const Extents &shape, bool zero = false) {
   const Size count = std::accumulate(shape.begin(), shape.end(), Size{1}, std::multiplies<Size>());
-  if (count < kHugePage / Size(sizeof(T))) {
+  if (count < kPooled / Size(sizeof(T))) {
     py::array_t<T> array(shape);
     if (zero) std::fill_n(array.mutable_data(), count, T(0));
     return array;

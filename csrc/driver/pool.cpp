@@ -15,6 +15,8 @@ namespace pyrnnfast {
 
 namespace {
 
+constexpr Size kPage = 4096;
+
 struct Pool {
   std::mutex mutex;
   std::vector<Block> kept;  // in the order in which they came back
@@ -26,10 +28,13 @@ Pool &pool() {
   return *only;
 }
 
+Size page_of(Size bytes) { return bytes >= kHugePage ? kHugePage : kPage; }
+
 Block fresh_block(Size bytes) {
-  void *data = std::aligned_alloc(std::size_t(kHugePage), std::size_t(bytes));
+  void *data = std::aligned_alloc(std::size_t(page_of(bytes)), std::size_t(bytes));
   if (data == nullptr) throw std::bad_alloc();
-  madvise(data, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
+  if (bytes >= kHugePage)
+    madvise(data, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
   return {data, bytes};
 }
 
@@ -44,6 +49,7 @@ Block removed(Pool &p, std::size_t i) {
 }  // namespace
 
 Block take_block(Size bytes) {
+  bytes = (bytes + page_of(bytes) - 1) / page_of(bytes) * page_of(bytes);
   if (in_forked_child()) return fresh_block(bytes);  // another thread may have held the mutex at the fork
   Pool &p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
@@ -57,7 +63,7 @@ Block take_block(Size bytes) {
   if (!p.kept.empty() && waste(p.kept[best]) <= bytes / 4) {
     block = removed(p, best);
   } else {
-    while (!p.kept.empty() && p.used + p.idle + bytes > p.most) std::free(removed(p, 0).data);
+    while (!p.kept.empty() && p.used + p.idle + bytes > p.most + p.most / 2) std::free(removed(p, 0).data);
     block = fresh_block(bytes);
   }
   p.used += block.bytes;
@@ -69,7 +75,7 @@ void give_block(Block block) noexcept {
   if (in_forked_child()) return std::free(block.data);
   Pool &p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  madvise(block.data, std::size_t(block.bytes), MADV_FREE);
+  if (block.bytes >= kHugePage) madvise(block.data, std::size_t(block.bytes), MADV_FREE);
   p.used -= block.bytes;
   p.idle += block.bytes;
   p.kept.push_back(block);

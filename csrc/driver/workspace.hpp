@@ -21,11 +21,9 @@ template <class T> class Buffer {
   explicit Buffer(Size count, bool zero = false) {
     if (count < 0 || count > (std::numeric_limits<Size>::max() - kHugePage) / Size(sizeof(T)))
       throw std::bad_alloc();
-    const bool large = count >= kHugePage / Size(sizeof(T));
-    const Size unit = large ? kHugePage : kAlignment;
-    const Size bytes = (count * Size(sizeof(T)) + unit - 1) / unit * unit;
+    const Size unit = kAlignment, bytes = (count * Size(sizeof(T)) + unit - 1) / unit * unit;
     if (bytes == 0) return;
-    if (large) {
+    if (bytes >= kPooled) {
       block_ = take_block(bytes);
       data_ = static_cast<T *>(block_.data);
     } else {  // malloc keeps small pieces at hand for the next call, aligned_alloc does not
