@@ -145,11 +145,14 @@ void run_team(int threads, const std::function<void(Member)> &work) {
   if (threads <= 1 || forked.load() || !owner.try_lock()) return work({0, 1});
   // calls of fewer threads take the same team: libgomp thrashes when its size alternates
   const int team = std::max(threads, usable_threads(default_threads()));
+  Barrier
+      end;  // libgomp's own spins for milliseconds, on the processor that a late thread may be waiting for
 #pragma omp parallel num_threads(team)
   {
     const FlushSubnormals flush_worker;
     const int id = omp_get_thread_num(), granted = omp_get_num_threads() < threads ? 1 : threads;
     if (id < granted) work({id, granted});
+    end.wait(omp_get_num_threads(), nullptr);
   }
 }
 

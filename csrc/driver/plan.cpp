@@ -11,6 +11,7 @@ constexpr double kChunkWork = 4e9;  // at most so many operations in a chunk: a 
 constexpr double kPieceWork = 1e9;  // the same for the rows of one step, but not fewer than
 constexpr Size kPieceRows = 64;  // what one pass over the weights serves
 constexpr double kTinyCall = 4e5;  // operations below which waking a second thread costs more than it gains
+constexpr double kSharedProducts = 3e7;
 constexpr double kTinyStep = 2e5;  // the same for a barrier per step
 constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
 
@@ -50,7 +51,8 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
     plan.split = Split::units;
   else
     plan.split = rows >= threads ? Split::rows : Split::serial;
-  plan.threads = plan.split == Split::serial && !backward ? 1 : threads;
+  // A serial backward shares its products only where they are worth waking the others for.
+  plan.threads = plan.split == Split::serial && !(backward && total > kSharedProducts) ? 1 : threads;
   return plan;
 }
 
