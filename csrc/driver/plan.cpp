@@ -14,6 +14,8 @@ constexpr double kTinyCall = 4e5;  // operations below which waking a second thr
 constexpr double kSharedProducts = 3e7;
 constexpr double kTinyStep = 2e5;  // the same for a barrier per step
 constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
+constexpr Size kFarBytes = 8 << 20;  // weights that come from memory, which fewer rows than so many tiles
+constexpr Size kFarTiles = 2;  // of each thread cannot pay for: each thread reads its units' only
 
 }  // namespace
 
@@ -41,7 +43,7 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
       pack.directions >= threads || (pack.layers >= threads && steps / plan.chunk >= 4 * threads);
   if (threads == 1)
     plan.split = Split::serial;
-  else if (share >= pack.kernels.max_rows)
+  else if (share >= pack.kernels.max_rows * (weights > kFarBytes ? kFarTiles : 1))
     plan.split = Split::rows;
   else if (many_jobs)
     plan.split = Split::jobs;
