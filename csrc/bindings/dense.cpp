@@ -37,7 +37,7 @@ py::tuple softmax(const py::array_t<T> &logits, const py::object &targets_any, c
     weights[m] = target == ignore_index ? 0.0 : given == nullptr ? 1.0 : double(given[m]);
     total += weights[m];
   }
-  py::array_t<T> gradient({M, V});
+  auto gradient = new_array<T>({M, V});
   T *out = gradient.mutable_data();
   if (total == 0 || V == 0) {
     std::fill_n(out, gradient.size(), T(0));
