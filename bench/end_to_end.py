@@ -27,7 +27,6 @@ from pyrnnfast.clipping import clip_grad_norm_
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.optim import Adam
 from pyrnnfast.text import Vocabulary
-from pyrnnfast.training.blas import one_blas_thread
 
 TOKENS, EMBEDDING, BATCHES, LR, TEMPERATURE = 65, 64, 8, 2e-3, 0.8
 CHECKED_STEPS, TOLERANCE = 5, 1e-4
@@ -64,8 +63,7 @@ class Ours:
         ids = self._ids[self._count % len(self._ids)]
         self._count += 1
         self.model.zero_grad()
-        with one_blas_thread():
-            loss, self._state = self.model.loss_and_grads(ids[:-1], ids[1:], self._state)
+        loss, self._state = self.model.loss_and_grads(ids[:-1], ids[1:], self._state)
         clip_grad_norm_(self.model, 1.0)
         self._adam.step()
         return loss

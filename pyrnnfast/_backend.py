@@ -170,6 +170,12 @@ class Backend(Protocol):
     ) -> tuple[Integers, Integers, Array, Array | None]:
         """Draw N sequences -> tokens [N, length], lengths [N], hT and cT; see `reference.sampling`."""
 
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """x [M, C], weight [V, C], bias [V] -> y [M, V]."""
+
+    def linear_backward(self, dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
+        """dy [M, V], x [M, C], weight [V, C] -> dx, dW, db."""
+
     def softmax_cross_entropy(
         self, logits: Array, targets: Integers, weights: Array | None, ignore_index: int
     ) -> tuple[float, Array]:

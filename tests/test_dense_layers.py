@@ -12,6 +12,7 @@ from conftest import AWKWARD, require
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pyrnnfast
 from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding, sum_by_id
 from pyrnnfast.layers.linear import Linear
@@ -87,6 +88,31 @@ def test_linear_equals_float64(inputs: int, outputs: int, rows: int, bias: bool,
     np.testing.assert_allclose(layer.grads["weight"], exact_dy.T @ exact_x, rtol=0, atol=tolerance)
     if bias:
         np.testing.assert_allclose(layer.grads["bias"], exact_dy.sum(axis=0), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1100, 33, 300), (1100, 300, 33), (9, 700, 65)])
+def test_threads_change_no_bit_of_linear(rows: int, inputs: int, outputs: int, dtype: type) -> None:
+    """Sums over several blocks of rows, products in several blocks of depth and of outputs."""
+    x, dy = normal((rows, inputs), dtype), normal((rows, outputs), dtype, 1)
+    results = []
+    before = pyrnnfast.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            pyrnnfast.set_num_threads(threads)
+            layer = Linear(inputs, outputs, dtype=dtype, rng=0)
+            results.append([layer(x), layer.backward(dy), *layer.grads.values()])
+    finally:
+        pyrnnfast.set_num_threads(before)
+    exact_x, exact_dy, weight = (a.astype(np.float64) for a in (x, dy, layer.weight))
+    exact = [exact_x @ weight.T + layer.bias, exact_dy @ weight, exact_dy.T @ exact_x, exact_dy.sum(axis=0)]
+    # One chain of n products: its k-th sum is about sqrt(k), and rounded by eps / 2. Together eps n / 3.
+    tolerance = 2 * float(np.finfo(dtype).eps) * (inputs + outputs + rows)
+    for one, two, three, want in zip(*results, exact, strict=True):
+        np.testing.assert_allclose(one, want, rtol=0, atol=tolerance)
+        if pyrnnfast.isa() != "reference":
+            np.testing.assert_array_equal(one, two)
+            np.testing.assert_array_equal(one, three)
 
 
 def test_linear_gradients_are_those_of_its_call() -> None:

@@ -115,27 +115,29 @@ sys.exit(os.waitstatus_to_exitcode(status) & 255)
 
 
 TRAINS = """
-import os, resource, sys
+import os, pathlib, re, sys
 import numpy as np, pyrnnfast
 layer = pyrnnfast.GRU(8, 16, rng=0)
-x = np.ones((2000, 100, 8), np.float32)  # gates of 51 MB
+x = np.ones((600, 200, 8), np.float32)  # gates of 31 MB
 
 def step(steps):
     y, _ = layer(x[:steps])
     layer.backward(y)
     layer.zero_grad()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 
-once = step(2000)
+once = step(600)
 """
 
 
 def test_many_steps_take_the_memory_of_one() -> None:
     """Of whatever lengths: what was given back is used again, or let go."""
-    result = python(TRAINS + "print(once, max(step(n) for n in (2000, 1200, 1900, 500, 1999, 2000) * 2))")
+    if "libasan" in os.environ.get("LD_PRELOAD", ""):
+        pytest.skip("this sanitizer keeps what is freed")
+    result = python(TRAINS + "print(once, max(step(n) for n in (600, 360, 570, 150, 599, 600)))")
     assert result.returncode == 0, result.stderr
     once, often = map(int, result.stdout.split())
-    assert often <= 1.2 * once
+    assert often <= 1.4 * once
 
 
 def test_a_forked_child_takes_and_gives_large_blocks() -> None:
@@ -144,7 +146,7 @@ y, _ = layer(x)
 child = os.fork()
 if child == 0:
     layer.backward(y)
-    step(2000)
+    step(600)
     os._exit(0)
 _, status = os.waitpid(child, 0)
 layer.backward(y)

@@ -17,7 +17,6 @@ from pyrnnfast.models import LanguageModel
 from pyrnnfast.models.language_training import StreamTask
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import Budget, Callback, Checkpoint, History, Progress, Row, checkpoint, report
-from pyrnnfast.training.blas import _openblas, one_blas_thread
 from pyrnnfast.training.interrupt import StopFlag, stop_on_signals
 
 TEXT = "".join(f"{n} times {n} is {n * n}; " for n in range(120))
@@ -280,21 +279,6 @@ def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path, name: str
 def test_any_norm_of_gradients_may_be_allowed(tmp_path: Path) -> None:
     for steps, resume in ((3, False), (5, True)):
         model().fit(TEXT, steps=steps, clip=math.inf, model=tmp_path / "m", resume=resume, **RUN)
-
-
-def test_blas_has_its_threads_again_afterwards() -> None:
-    functions = _openblas()
-    if functions is None:
-        pytest.skip("this NumPy has no OpenBLAS")
-    read, write = functions
-    before = read()
-    try:
-        write(2)
-        with one_blas_thread():
-            assert read() == 1
-        assert read() == 2
-    finally:
-        write(before)
 
 
 # --- Reports and budgets

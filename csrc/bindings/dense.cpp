@@ -1,8 +1,9 @@
-// The compiled twins of reference/losses.py and reference/optim.py that a training step cannot do without.
+// The compiled twins of reference/dense.py, losses.py and optim.py that a training step cannot do without.
 #include <cmath>
 #include <vector>
 
 #include "../dispatch/select.hpp"
+#include "../driver/linear.hpp"
 #include "handles.hpp"
 #include "register.hpp"
 
@@ -36,7 +37,7 @@ py::tuple softmax(const py::array_t<T> &logits, const py::object &targets_any, c
     weights[m] = target == ignore_index ? 0.0 : given == nullptr ? 1.0 : double(given[m]);
     total += weights[m];
   }
-  py::array_t<T> gradient({M, V});
+  auto gradient = new_array<T>({M, V});
   T *out = gradient.mutable_data();
   if (total == 0 || V == 0) {
     std::fill_n(out, gradient.size(), T(0));
@@ -65,6 +66,44 @@ py::tuple py_softmax(const py::array &logits, const py::object &targets, const p
     return softmax<float>(logits, targets, weights, ignore_index);
   return softmax<double>(expect_array<double>(logits, extents_of(logits), "logits"), targets, weights,
                          ignore_index);
+}
+
+template <class T>
+LinearArgs<T> linear_args(const py::array_t<T> &x, const py::array_t<T> &weight) {
+  return {x.shape(0), x.shape(1), weight.shape(0), x.data(), weight.data(), threads_of(0), signal_check()};
+}
+
+void expect_matrices(const py::array &x, const py::array &weight) {
+  if (x.ndim() != 2 || weight.ndim() != 2) throw py::value_error("x and weight: expected two dimensions");
+}
+
+template <class T>
+py::array run_linear(const py::array &x, const py::array &weight, const py::object &bias) {
+  const Size M = x.shape(0), C = x.shape(1), V = weight.shape(0);
+  const auto args = linear_args(expect_array<T>(x, {M, C}, "x"), expect_array<T>(weight, {V, C}, "weight"));
+  const T *start = optional_data<T>(bias, {V}, "bias");
+  auto y = new_array<T>({M, V});
+  T *out = y.mutable_data();
+  run_driver([&] {
+    linear(kernels_of<T>(find_level("")), args, start, out);
+    return 0;
+  });
+  return std::move(y);
+}
+
+template <class T>
+py::tuple run_linear_backward(const py::array &dy_any, const py::array &x, const py::array &weight) {
+  const Size M = x.shape(0), C = x.shape(1), V = weight.shape(0);
+  const auto args = linear_args(expect_array<T>(x, {M, C}, "x"), expect_array<T>(weight, {V, C}, "weight"));
+  const auto dy = expect_array<T>(dy_any, {M, V}, "dy");
+  auto dx = new_array<T>({M, C});
+  auto dweight = new_array<T>({V, C}, true), dbias = new_array<T>({V}, true);
+  const LinearGradients<T> out{dx.mutable_data(), dweight.mutable_data(), dbias.mutable_data()};
+  run_driver([&] {
+    linear_backward(kernels_of<T>(find_level("")), args, dy.data(), out);
+    return 0;
+  });
+  return py::make_tuple(dx, dweight, dbias);
 }
 
 template <class T>
@@ -107,6 +146,23 @@ void register_dense(py::module_ &m) {
   using namespace py::literals;
   m.def("softmax_cross_entropy", &py_softmax, "logits"_a, "targets"_a, "weights"_a, "ignore_index"_a,
         "Weighted mean of -log softmax(logits)[target], and its gradient.");
+  m.def(
+      "linear",
+      [](const py::array &x, const py::array &weight, const py::object &bias) {
+        expect_matrices(x, weight);
+        const auto run = py::isinstance<py::array_t<float>>(x) ? &run_linear<float> : &run_linear<double>;
+        return run(x, weight, bias);
+      },
+      "x"_a, "weight"_a, "bias"_a, "x W^T + b.");
+  m.def(
+      "linear_backward",
+      [](const py::array &dy, const py::array &x, const py::array &weight) {
+        expect_matrices(x, weight);
+        const auto run = py::isinstance<py::array_t<float>>(x) ? &run_linear_backward<float>
+                                                               : &run_linear_backward<double>;
+        return run(dy, x, weight);
+      },
+      "dy"_a, "x"_a, "weight"_a, "Returns dx, dW and db.");
   m.def(
       "adam",
       [](const py::array &parameter, const py::object &gradient, const py::object &exp_avg,

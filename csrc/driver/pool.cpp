@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <limits>
 #include <mutex>
@@ -30,12 +31,29 @@ Pool &pool() {
 
 Size page_of(Size bytes) { return bytes >= kHugePage ? kHugePage : kPage; }
 
+// Large ones by mmap: malloc may keep parts of what it is given back.
 Block fresh_block(Size bytes) {
-  void *data = std::aligned_alloc(std::size_t(page_of(bytes)), std::size_t(bytes));
-  if (data == nullptr) throw std::bad_alloc();
-  if (bytes >= kHugePage)
-    madvise(data, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
-  return {data, bytes};
+  if (bytes < kHugePage) {
+    void *data = std::aligned_alloc(std::size_t(kPage), std::size_t(bytes));
+    if (data == nullptr) throw std::bad_alloc();
+    return {data, bytes};
+  }
+  void *whole = mmap(nullptr, std::size_t(bytes + kHugePage), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (whole == MAP_FAILED) throw std::bad_alloc();
+  char *const first = static_cast<char *>(whole);
+  const Size before = kHugePage - Size(reinterpret_cast<std::uintptr_t>(first) % std::uintptr_t(kHugePage));
+  munmap(first, std::size_t(before));
+  if (before < kHugePage) munmap(first + before + bytes, std::size_t(kHugePage - before));
+  madvise(first + before, std::size_t(bytes), MADV_HUGEPAGE);  // a wish: fewer faults and table walks
+  return {first + before, bytes};
+}
+
+void let_go(Block block) {
+  if (block.bytes < kHugePage)
+    std::free(block.data);
+  else
+    munmap(block.data, std::size_t(block.bytes));
 }
 
 // Takes block i out of those that are kept.
@@ -63,7 +81,7 @@ Block take_block(Size bytes) {
   if (!p.kept.empty() && waste(p.kept[best]) <= bytes / 4) {
     block = removed(p, best);
   } else {
-    while (!p.kept.empty() && p.used + p.idle + bytes > p.most + p.most / 2) std::free(removed(p, 0).data);
+    while (!p.kept.empty() && p.used + p.idle + bytes > p.most + p.most / 2) let_go(removed(p, 0));
     block = fresh_block(bytes);
   }
   p.used += block.bytes;
@@ -72,7 +90,7 @@ Block take_block(Size bytes) {
 }
 
 void give_block(Block block) noexcept {
-  if (in_forked_child()) return std::free(block.data);
+  if (in_forked_child()) return let_go(block);
   Pool &p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
   if (block.bytes >= kHugePage) madvise(block.data, std::size_t(block.bytes), MADV_FREE);

@@ -18,6 +18,23 @@ inline real sum_lanes(vec v) {
   return total;
 }
 
+// The largest of x[0], x[1], ...; NaN if there is one.
+inline real largest_of(const real *x, Size count) {
+  real largest = x[0];
+  const auto take = [&](real y) { largest = y <= largest || largest != largest ? largest : y; };
+  Size j = 0;
+  if (count >= kLanes) {
+    vec most = load_any(x);
+    for (j = kLanes; j + kLanes <= count; j += kLanes) {
+      const vec v = load_any(x + j);
+      most = (v <= most) | (most != most) ? most : v;
+    }
+    for (int lane = 0; lane < kLanes; ++lane) take(most[lane]);
+  }
+  for (; j < count; ++j) take(x[j]);
+  return largest;
+}
+
 // One row: p = exp(x - max x), returned in `gradient` with its sum; padding lanes count for nothing.
 inline real softmax_row(const real *x, Size classes, real largest, real *gradient) {
   vec total = splat(0);
@@ -40,8 +57,7 @@ void softmax_cross_entropy(const SoftmaxArgs<real> &s) {
       for (Size j = 0; j < s.classes; ++j) gradient[j] = 0;
       continue;
     }
-    real largest = x[0];
-    for (Size j = 1; j < s.classes; ++j) largest = x[j] > largest || x[j] != x[j] ? x[j] : largest;
+    const real largest = largest_of(x, s.classes);
     const real total = softmax_row(x, s.classes, largest, gradient);
     s.partition[m] = total;
     s.losses[m] = weight * double(largest - x[s.targets[m]]);  // the caller adds weight * log(partition)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from pyrnnfast import validation
+from pyrnnfast import _backend, validation
 from pyrnnfast._types import Array, DTypeLike, Seed
 from pyrnnfast.layers import init
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.tape import TapeSlot
+from pyrnnfast.reference import dense
+
+FEW_ROWS = 8
+"""For fewer the kernels would take longer to bring W into their layout than NumPy takes for the product."""
+
+
+def _products(x: Array) -> Any:
+    """Return who has the functions `linear` and `linear_backward` for x [M, C]."""
+    return dense if len(x) < FEW_ROWS else _backend.current()
 
 
 class Linear(Module):
@@ -55,9 +65,8 @@ class Linear(Module):
         self._tapes.drop()
         x = validation.floats("x", x, self.dtype, self.in_features)
         version = self.version
-        y: Array = x.reshape(-1, self.in_features) @ self._parameters["weight"].T
-        if self.has_bias:
-            y += self._parameters["bias"]
+        rows = x.reshape(-1, self.in_features)
+        y: Array = _products(rows).linear(rows, self._parameters["weight"], self._parameters.get("bias"))
         if self.training:
             self._tapes.keep((x, version))
         return y.reshape(*x.shape[:-1], self.out_features)
@@ -77,13 +86,13 @@ class Linear(Module):
             )
         dy = validation.shaped("dy", dy, self.dtype, (*x.shape[:-1], self.out_features))
         self._tapes.drop()
-        dy_rows, x_rows = dy.reshape(-1, self.out_features), x.reshape(-1, self.in_features)
-        gradients = {"weight": dy_rows.T @ x_rows}
-        if self.has_bias:
-            gradients["bias"] = dy_rows.sum(axis=0)
+        rows, weight = x.reshape(-1, self.in_features), self._parameters["weight"]
+        back = _products(rows).linear_backward
+        dx, dweight, dbias = back(dy.reshape(-1, self.out_features), rows, weight)
+        gradients = {"weight": dweight, "bias": dbias} if self.has_bias else {"weight": dweight}
         self._add_gradients(gradients, fresh=True)
-        dx: Array = dy_rows @ self._parameters["weight"]
-        return dx.reshape(x.shape)
+        result: Array = dx.reshape(x.shape)
+        return result
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

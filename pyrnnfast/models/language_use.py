@@ -16,7 +16,6 @@ from pyrnnfast._types import Integers, State
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.sampling import SamplingOptions
 from pyrnnfast.text import ContiguousWindows
-from pyrnnfast.training.blas import one_blas_thread
 
 if TYPE_CHECKING:
     from pyrnnfast.models.language_model import LanguageModel
@@ -81,14 +80,13 @@ def mean_loss(
     total, count = 0.0, 0
     steps = max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // len(model.vocabulary)) // rows)
     try:
-        with one_blas_thread():
-            for inputs, targets in ContiguousWindows(ids, rows, steps):
-                if stopped():
-                    return None
-                logits, state = model(inputs, state)
-                loss, _ = softmax_cross_entropy(logits, targets)
-                total += loss * targets.size
-                count += targets.size
+        for inputs, targets in ContiguousWindows(ids, rows, steps):
+            if stopped():
+                return None
+            logits, state = model(inputs, state)
+            loss, _ = softmax_cross_entropy(logits, targets)
+            total += loss * targets.size
+            count += targets.size
     finally:
         model.train(was_training)
     return total / count

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pyrnnfast.reference.dense import linear, linear_backward
 from pyrnnfast.reference.losses import softmax_cross_entropy
 from pyrnnfast.reference.optim import adam
 from pyrnnfast.reference.recurrent import ISA, Pack, Tape, backward, forward
@@ -27,6 +28,8 @@ __all__ = [
     "generate",
     "get_num_threads",
     "infer",
+    "linear",
+    "linear_backward",
     "set_num_threads",
     "softmax_cross_entropy",
 ]

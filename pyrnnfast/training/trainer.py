@@ -19,7 +19,6 @@ from pyrnnfast.clipping import clip_grad_norm_
 from pyrnnfast.layers.module import Module
 from pyrnnfast.optim.base import Optimizer
 from pyrnnfast.training import checkpoint as checkpoints
-from pyrnnfast.training.blas import one_blas_thread
 from pyrnnfast.training.budget import Budget
 from pyrnnfast.training.checkpoint import Checkpoint
 from pyrnnfast.training.files import Location
@@ -192,7 +191,7 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_start(self.progress, self.budget)
         try:
-            with stop_on_signals(self.stop), one_blas_thread():
+            with stop_on_signals(self.stop):
                 reason = self._loop()
                 self._save()
         finally:
