@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 
 from pyrnnfast import __version__, runtime
-from pyrnnfast.benchmark.timing import Pacing, Timing, alternate
+from pyrnnfast.benchmark.timing import Pacing, Timing, alternate, timed
 from pyrnnfast.clipping import clip_grad_norm_
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.optim import Adam
@@ -121,20 +122,22 @@ def measure(size: Size, length: int, pacing: Pacing) -> dict[str, Any]:
     weights = ours.model.state_dict()
     peers = {PLAIN: PyTorch(size, ids, weights, False), FUSED: PyTorch(size, ids, weights, True)}
     losses = check(size, {OURS: ours, **peers})
-    training = alternate({OURS: ours.step, **{name: peer.step for name, peer in peers.items()}}, pacing)
+    training = take_turns({OURS: ours.step, **{name: peer.step for name, peer in peers.items()}}, pacing)
     for model in (ours.model, *peers.values()):
         model.eval()
-    samplers: dict[str, Callable[[], object]] = {
-        OURS: lambda: ours.sample(length),
-        PLAIN: lambda: peers[PLAIN].sample(length),
-    }
-    sampling = alternate(samplers, pacing)
+    sampling = take_turns(
+        {OURS: lambda: ours.sample(length), PLAIN: lambda: peers[PLAIN].sample(length)}, pacing
+    )
     return {
         "size": asdict(size),
         "losses": losses,
         "training": speeds(training, size.steps * size.rows),
         "sampling": speeds(sampling, length),
     }
+
+
+def take_turns(calls: dict[str, Callable[[], object]], pacing: Pacing) -> dict[str, Timing]:
+    return alternate(calls, pacing, {name: timed(call)[0] for name, call in calls.items()})
 
 
 def speeds(timings: dict[str, Timing], tokens: int) -> dict[str, dict[str, float]]:
@@ -166,7 +169,9 @@ def main() -> None:
     options = parser.parse_args()
     runtime.set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
-    pacing = Pacing(options.blocks, options.seconds, warmup_seconds=0.5, pause_seconds=0.1)
+    pacing = Pacing(
+        options.blocks, options.seconds, warmup_seconds=0.5, pause_seconds=0.02, library_seconds=math.inf
+    )
     versions = {"pyrnnfast": __version__, "torch": torch.__version__, "isa": runtime.isa()}
     print(", ".join(f"{name} {version}" for name, version in versions.items()), f"threads {options.threads}")
     results = []
