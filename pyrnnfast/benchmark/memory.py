@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -16,6 +15,12 @@ from pyrnnfast.benchmark.shapes import Shape, Workload
 
 TIMEOUT = 600.0
 """Seconds for a process that imports a library, sets it up and calls it once."""
+START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])  # Python put the current folder first
+from pyrnnfast.benchmark import memory
+memory.main()
+"""
 
 
 def training_peak(peer: type[Peer], workload: Workload, threads: int) -> float:
@@ -25,12 +30,9 @@ def training_peak(peer: type[Peer], workload: Workload, threads: int) -> float:
     Raises RuntimeError when the process fails, as it does where /proc is not Linux's.
     """
     job = json.dumps([peer.__module__, peer.__qualname__, asdict(workload), threads])
-    command = [sys.executable, "-c", "from pyrnnfast.benchmark import memory; memory.main()", job]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", START, job, json.dumps(sys.path)]
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"took over {TIMEOUT:g} s") from error
     if done.returncode != 0:
