@@ -26,6 +26,7 @@ class Stream:
         """Take one step; None, and none is taken, if x is not fit."""
         if type(x) is not np.ndarray or x.dtype != self._pack.dtype or x.shape != self._x_shape:
             return None
+        x = np.require(x, requirements=("C", "A"))  # a BLAS may round by layout
         with self._turn:
             y, self._h, self._c, _ = forward(self._pack, x[None], self._h, self._c, None, 0.0, 0, False, 0)
             self._output[...] = y[0]
