@@ -75,7 +75,7 @@ class Workload:
         """Return each row's length, [N] in 1..T; None when all are T."""
         if not self.ragged:
             return None
-        return np.random.default_rng(0).integers(1, self.shape.steps, self.shape.rows, endpoint=True)
+        return np.random.default_rng(0).integers(1, self.shape.steps + 1, self.shape.rows, dtype=np.int64)
 
     def flops(self, task: str) -> int:
         """Count floating-point operations: 2 G H (C + H) per layer, direction and step of a row.
