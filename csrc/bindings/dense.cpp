@@ -11,12 +11,14 @@ namespace pyrnnfast {
 
 namespace {
 
-constexpr Size kParallelWork = 1 << 15;  // elements below which one thread is faster
+// Elements below which a second thread is not worth waking: beside busy processes it may take milliseconds to
+// come. Adam waits for memory more than for a thread.
+constexpr Size kParallelSoftmax = 1 << 15, kParallelAdam = 1 << 20;
 
 // Runs `work(begin, end)` over [0, count), each thread a contiguous part.
-template <class F> void split(Size count, Size work_each, const F &work) {
-  const int threads = count * work_each < kParallelWork ? 1 : threads_of(0);
-  run_team(threads, [&](Member m) { work(count * m.id / m.threads, count * (m.id + 1) / m.threads); });
+template <class F> void split(Size count, bool parallel, const F &work) {
+  run_team(parallel ? threads_of(0) : 1,
+           [&](Member m) { work(count * m.id / m.threads, count * (m.id + 1) / m.threads); });
 }
 
 template <class T>
@@ -50,7 +52,7 @@ py::tuple softmax(const py::array_t<T> &logits, const py::object &targets_any, c
   {
     py::gil_scoped_release nogil;  // only raw memory below
     for (double &w : weights) w /= total;
-    split(M, V, [&](Size begin, Size end) {
+    split(M, M * V >= kParallelSoftmax, [&](Size begin, Size end) {
       kernels.softmax_cross_entropy({end - begin, V, x + begin * V, target + begin, weights.data() + begin,
                                      out + begin * V, losses.data() + begin, partition.data() + begin});
     });
@@ -129,7 +131,7 @@ void adam(const py::array &parameter, const py::object &gradient, const py::obje
                         decoupled};
   const KernelTable<T> &kernels = kernels_of<T>(find_level(""));
   py::gil_scoped_release nogil;  // only raw memory below
-  split(all.count, 1, [&](Size begin, Size end) {
+  split(all.count, all.count >= kParallelAdam, [&](Size begin, Size end) {
     AdamArgs<T> part = all;
     part.count = end - begin;
     part.parameter += begin;

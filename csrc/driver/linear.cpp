@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kPieceWork = 5e8;    // operations between two looks for a signal
 constexpr double kTinyWork = 1e6;     // below which waking a second thread costs more than it gains
+constexpr Size kParallelElements = 1 << 17;  // the same for packing
 constexpr Size kOutputs = 256;        // rows of dW that are made at once
 constexpr Size kLine = 16;            // more than a power of two between the rows of a tile
 
@@ -24,7 +25,7 @@ Range part(Size count, Member member) {
   return {count * member.id / member.threads, count * (member.id + 1) / member.threads};
 }
 
-// The threads of a call: run(work) has each do its part, as long as nobody interrupts.
+// The threads of a call: each does its part, as long as nobody interrupts.
 template <class T> class Team {
  public:
   explicit Team(const LinearArgs<T> &args)
@@ -37,8 +38,8 @@ template <class T> class Team {
     if (member.id == 0 && poll_()) stop_.store(true, std::memory_order_relaxed);
     return !stop_.load(std::memory_order_relaxed);
   }
-  void run(const std::function<void(Member)> &work) {
-    run_team(threads_, work);
+  void run(int threads, const std::function<void(Member)> &work) {
+    run_team(threads, work);
     if (stop_.load()) throw Interrupted();
   }
 
@@ -50,22 +51,20 @@ template <class T> class Team {
 
 Size strips_of(Size columns, Size width) { return (columns + width - 1) / width; }
 
-// c = a b (+ bias) with b packed, each thread for rows of its own.
-template <class T> void product(Team<T> &team, const KernelTable<T> &kernels, GemmArgs<T> all) {
-  const Size rows = all.rows;
+// One thread's rows of c = a b (+ bias), b packed.
+template <class T>
+void multiply(Team<T> &team, const KernelTable<T> &kernels, const GemmArgs<T> &all, Member member) {
   const double row_work = 2.0 * double(all.cols) * double(all.depth);
   const Size piece = std::max<Size>(kernels.max_rows, Size(kPieceWork / std::max(1.0, row_work)));
-  all.strip_end = strips_of(all.cols, 2 * kernels.lanes);
-  team.run([&](Member member) {
-    const Range mine = part(rows, member);
-    for (Size row = mine.begin; row < mine.end && team.go_on(member); row += piece) {
-      GemmArgs<T> gemm = all;
-      gemm.rows = std::min(piece, mine.end - row);
-      gemm.a += row * all.lda;
-      gemm.c += row * all.ldc;
-      kernels.gemm(gemm);
-    }
-  });
+  const Range mine = part(all.rows, member);
+  GemmArgs<T> gemm = all;
+  gemm.strip_end = strips_of(all.cols, 2 * kernels.lanes);
+  for (Size row = mine.begin; row < mine.end && team.go_on(member); row += piece) {
+    gemm.rows = std::min(piece, mine.end - row);
+    gemm.a = all.a + row * all.lda;
+    gemm.c = all.c + row * all.ldc;
+    kernels.gemm(gemm);
+  }
 }
 
 // W as strips of depth `depth`: element (k, j) is weight[k * row_stride + j * col_stride].
@@ -74,7 +73,7 @@ Buffer<T> packed(Team<T> &team, const KernelTable<T> &kernels, const T *weight, 
                  Size col_stride, Size depth, Size cols) {
   const Size width = 2 * kernels.lanes, strips = strips_of(cols, width);
   Buffer<T> out(strips * width * depth, true);
-  team.run([&](Member member) {
+  team.run(depth * cols < kParallelElements ? 1 : team.threads(), [&](Member member) {
     const Range mine = part(strips, member);
     const Size begin = mine.begin * width, end = std::min(cols, mine.end * width);
     if (begin < end)
@@ -172,7 +171,7 @@ void linear(const KernelTable<T> &kernels, const LinearArgs<T> &args, const T *b
   gemm.c = y;
   gemm.bias = start.data();
   gemm.start = Start::bias;
-  product(team, kernels, gemm);
+  team.run(team.threads(), [&](Member member) { multiply(team, kernels, gemm, member); });
 }
 
 template <class T>
@@ -182,7 +181,6 @@ void linear_backward(const KernelTable<T> &kernels, const LinearArgs<T> &args, c
   Team<T> team(args);
   WeightSum<T> sum(kernels, args, dy, out, team.threads());
   const Buffer<T> weight = packed(team, kernels, args.weight, C, 1, V, C);
-  team.run([&](Member member) { sum.add(team, member); });
   GemmArgs<T> gemm{};
   gemm.rows = args.rows;
   gemm.cols = gemm.ldc = C;
@@ -191,7 +189,10 @@ void linear_backward(const KernelTable<T> &kernels, const LinearArgs<T> &args, c
   gemm.b = weight.data();
   gemm.c = out.x;
   gemm.start = Start::zero;
-  product(team, kernels, gemm);
+  team.run(team.threads(), [&](Member member) {
+    sum.add(team, member);
+    multiply(team, kernels, gemm, member);
+  });
 }
 
 template void linear(const KernelTable<float> &, const LinearArgs<float> &, const float *, float *);
