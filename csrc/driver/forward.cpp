@@ -55,9 +55,12 @@ template <class T> class Forward {
     return true;
   }
 
-  // A chunk's rows keep their distance in inference: threads that split rows may be in different chunks.
-  Size gates_row(const Job &job, Size s, Size n) const {
-    return args_.training ? clock_.offset(s) + n : (s - job.begin) * clock_.rows() + n;
+  // In inference each share has a part of the buffer of its own, for threads that split rows may be in
+  // different chunks, and in it its rows lie together, so that the projection writes whole tiles.
+  Size gates_row(const Job &job, const Share &share, Size s, Size n) const {
+    if (args_.training) return clock_.offset(s) + n;
+    return share.row_begin * plan_.chunk + (s - job.begin) * (share.row_end - share.row_begin) +
+           (n - share.row_begin);
   }
 
   // The input projection of a chunk into its gate slots.
@@ -83,7 +86,7 @@ template <class T> class Forward {
          !walk.done() && crew_.go_on(share);) {
       for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next(), ++gemm.rows) {
         input.gather(walk.s, walk.n, scratch.input.data() + gemm.rows * ld_input_);
-        scratch.rows.data()[gemm.rows] = gates_row(job, walk.s, walk.n);
+        scratch.rows.data()[gemm.rows] = gates_row(job, share, walk.s, walk.n);
       }
       pack_.kernels.gemm(gemm);
     }
@@ -96,7 +99,7 @@ template <class T> class Forward {
     const Size begin = columns * share.part / share.parts, end = columns * (share.part + 1) / share.parts;
     for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done(); walk.next())
       std::copy_n(table_.row(job.direction, walk.s, walk.n) + begin, end - begin,
-                  gates + gates_row(job, walk.s, walk.n) * pack_.row() + begin);
+                  gates + gates_row(job, share, walk.s, walk.n) * pack_.row() + begin);
   }
 
   // One phase of step s for the sorted rows [n0, n1).
@@ -112,7 +115,7 @@ template <class T> class Forward {
     k.depth = pack_.hidden;
     k.weights = weights.hidden[phase].data();
     k.bias = weights.hidden_bias.data();
-    k.gates = history.gates.data() + gates_row(job, s, n0) * pack_.row();
+    k.gates = history.gates.data() + gates_row(job, share, s, n0) * pack_.row();
     k.ld_gates = pack_.row();
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
     k.h_next = history.h_at(clock_, s, ld) + n0 * ld;

@@ -26,13 +26,13 @@ inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, 
                g.depth * width, 1, ends, ahead);
   };
   const bool from_output = g.start == Start::output || k0 > 0;
-  bool in_place = left >= width;
-  for (Size r = 1; r < rows && g.c_rows != nullptr; ++r) in_place &= g.c_rows[row + r] == g.c_rows[row] + r;
-  if (!g.add && in_place) {
-    if (from_output) return multiply({output(0), g.ldc, output(0), g.ldc});
-    return multiply({g.start == Start::bias ? g.bias + col : zero, 0, output(0), g.ldc});
+  if (!g.add && left >= width) {
+    const int64_t *at = g.c_rows == nullptr ? nullptr : g.c_rows + row;
+    real *c = g.c + (at == nullptr ? row * g.ldc : 0) + col;
+    if (from_output) return multiply({c, g.ldc, c, g.ldc, at});
+    return multiply({g.start == Start::bias ? g.bias + col : zero, 0, c, g.ldc, at});
   }
-  // The rows of C lie apart, or its last columns are fewer than a strip, or it is added to: by way of `acc`.
+  // The last columns of C are fewer than a strip, or it is added to: by way of `acc`.
   const bool from_zero = g.add || (!from_output && g.start == Start::zero);
   for (Size r = 0; r < rows; ++r) {
     __builtin_prefetch(output(r), 1);
@@ -59,20 +59,20 @@ inline void gemm_tile(const GemmArgs<real> &g, Size row, Size rows, Size strip, 
     }
 }
 
-// Few rows that lie together in C, in one tile: several strips at once, for one alone has too few chains.
+// Few rows, in one tile: several strips at once, for one alone has too few chains.
 // Depth [k0, k1) of all whole strips; returns the first that is left.
 inline Size gemm_strips(const GemmArgs<real> &g, Size row, Size rows, Size k0, Size k1) {
   constexpr Size width = 2 * kLanes;
-  bool in_place = wide(rows, 2) > 1 && !g.add && (k0 > 0 || g.start != Start::zero);
-  for (Size r = 1; r < rows && g.c_rows != nullptr; ++r) in_place &= g.c_rows[row + r] == g.c_rows[row] + r;
-  const Size whole = g.cols / width, end = g.strip_end < whole ? g.strip_end : whole;
-  if (!in_place || end <= g.strip_begin) return g.strip_begin;
-  const Size col = g.strip_begin * width;
-  real *c = g.c + (g.c_rows == nullptr ? row : g.c_rows[row]) * g.ldc + col;
   const bool from_bias = k0 == 0 && g.start == Start::bias;
+  if (wide(rows, 2) == 1 || g.add || (k0 == 0 && g.start == Start::zero)) return g.strip_begin;
+  const Size whole = g.cols / width, end = g.strip_end < whole ? g.strip_end : whole;
+  if (end <= g.strip_begin) return g.strip_begin;
+  const Size col = g.strip_begin * width;
+  const int64_t *at = g.c_rows == nullptr ? nullptr : g.c_rows + row;
+  real *c = g.c + (at == nullptr ? row * g.ldc : 0) + col;
   product<2>(rows, g.a + row * g.lda + k0, g.lda, k1 - k0, g.b + (g.strip_begin * g.depth + k0) * width,
              g.depth * width, end - g.strip_begin,
-             {from_bias ? g.bias + col : c, from_bias ? 0 : g.ldc, c, g.ldc}, Ahead());
+             {from_bias ? g.bias + col : c, from_bias ? 0 : g.ldc, c, g.ldc, at}, Ahead());
   return end;
 }
 

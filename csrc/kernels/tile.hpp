@@ -17,11 +17,15 @@ template <int V> constexpr int kMaxRows = V == 2 ? PYRNNFAST_ROWS_2 : PYRNNFAST_
 template <int V, int R> constexpr int kWide = R * V >= 8 ? 1 : 12 / (R * V);
 
 // What the accumulators start from, and where they go: rows of `ld`; a start with ld 0 is one row for all.
+// With `rows`, row r of the tile is rows[r] of both.
 struct Ends {
   const real *start;
   Size ld_start;
   real *c;
   Size ldc;
+  const int64_t *rows = nullptr;
+
+  Size row(Size r) const { return rows == nullptr ? r : rows[r]; }
 };
 
 // Weights that are soon needed: while a tile works it asks for `lines` cache lines from `from` on in every
@@ -46,14 +50,14 @@ inline Ahead ahead_of(const real *next, Size strip_width, Size depth, Size i, Si
 // number of instructions first, and ten of a hundred were the loop's own.
 template <int V, int R, int S>
 __attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth, const real *w, Size strip,
-                                             const real *start, Size ld_start, real *c, Size ldc,
-                                             Ahead ahead) {
+                                             const Ends &e, Size column, Ahead ahead) {
   constexpr bool unrolled = R == 1 || S == 1, tall = S == 1 && R > 3;
   vec acc[R][S * V];
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
+    const real *start = e.start + e.row(r) * e.ld_start + column;
     PYRNNFAST_UNROLL
-    for (int v = 0; v < S * V; ++v) acc[r][v] = load_any(start + r * ld_start + v * kLanes);
+    for (int v = 0; v < S * V; ++v) acc[r][v] = load_any(start + v * kLanes);
   }
   const auto multiply = [&](Size k) __attribute__((always_inline)) {
     if constexpr (R == 1) {  // each weight is used once: straight from memory
@@ -90,8 +94,9 @@ __attribute__((noinline, noclone)) void tile(const real *a, Size lda, Size depth
   }
   PYRNNFAST_UNROLL
   for (int r = 0; r < R; ++r) {
+    real *c = e.c + e.row(r) * e.ldc + column;
     PYRNNFAST_UNROLL
-    for (int v = 0; v < S * V; ++v) store_any(c + r * ldc + v * kLanes, acc[r][v]);
+    for (int v = 0; v < S * V; ++v) store_any(c + v * kLanes, acc[r][v]);
   }
 }
 
@@ -100,8 +105,7 @@ inline void tiles(const real *a, Size lda, Size depth, const real *w, Size strip
                   const Ahead &ahead, Size done = 0) {
   for (; strips - done >= S; done += S) {
     const Size column = done * V * kLanes;
-    tile<V, R, S>(a, lda, depth, w + done * strip, strip, e.start + column, e.ld_start, e.c + column, e.ldc,
-                  ahead);
+    tile<V, R, S>(a, lda, depth, w + done * strip, strip, e, column, ahead);
   }
   if constexpr (S > 1)
     if (done < strips) tiles<V, R, S - 1>(a, lda, depth, w, strip, strips, e, ahead, done);
