@@ -146,10 +146,11 @@ def test_command_wants_matplotlib_for_a_plot_before_it_measures() -> None:
         ("--plot=no/such/folder.png", "--plot must be a file in an existing folder"),
         ("--plot=.", "--plot must be a file in an existing folder"),
         ("--plot=/proc/f.png", "/proc/f.png: No such file"),
+        ("--json=f --plot=./f", "--json and --plot must be two files, got f for both"),
     ],
 )
 def test_command_refuses_bad_options_in_one_line(option: str, complaint: str, tmp_path: Path) -> None:
-    result = bench(option, folder=tmp_path)
+    result = bench(*option.split(), folder=tmp_path)
     assert result.returncode == 2
     assert complaint in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

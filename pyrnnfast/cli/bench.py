@@ -81,6 +81,8 @@ def bench(
             raise ValueError(f"{option} must be a file in an existing folder, got {file}")
         if file is not None:
             check_writable(file)
+    if json_file is not None and plot is not None and json_file.resolve() == plot.resolve():
+        raise ValueError(f"--json and --plot must be two files, got {plot} for both")
     if plot is not None:
         plots.figure_class()
     workloads = choose(suite or [], shape or [], cell or [], task)
