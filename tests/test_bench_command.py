@@ -55,7 +55,7 @@ def test_report_as_json_and_tables() -> None:
     for row in data["rows"]:
         assert set(row) == {
             *("suite", "cell", "shape", "uncut", "ragged", "streaming", "task", "flops", "limit", "bound"),
-            *("bounds", "best", "skipped", "results"),
+            *("bounds", "best", "skipped", "memory_skipped", "results"),
         }
         assert row["best"] == "rival"
         assert row["skipped"] == {"refuses": "refuses: too small"}
@@ -82,6 +82,20 @@ def test_tables_without_anything_to_compare() -> None:
     report = benchmark.run(TINY[:1], 1, HURRY, peers=[Ours])
     assert benchmark.markdown(report).splitlines()[0] == "| cell | shape | task | ms | pyrnnfast | cold ms |"
     assert len(benchmark.rich_tables(report)) == 1
+
+
+def test_memory_that_was_not_measured() -> None:
+    class Hidden(Rival):
+        """A fresh process does not find it in its module."""
+
+        name = "hidden"
+
+    report = benchmark.run(TINY[:1], 1, HURRY, peers=[Ours, Hidden], memory=True)
+    forward, training = benchmark.to_json(report)["rows"]
+    assert forward["memory_skipped"] == forward["skipped"] == training["skipped"] == {}
+    assert list(training["memory_skipped"]) == ["hidden"]
+    assert training["results"]["hidden"]["memory"] is None
+    assert "hidden's memory was not measured: AttributeError: " in benchmark.markdown(report)
 
 
 # --- The command
