@@ -96,6 +96,11 @@ class Report:
         return [name for name in self.versions if any(name in row.timings for row in self.rows)]
 
 
+def percent(part: float) -> str:
+    """Write a part as per cent: whole ones, below one the first digit that is not zero."""
+    return f"{part:.0%}" if part >= 0.01 else f"{100 * part:.1g}%"
+
+
 def start(
     threads: int,
     pacing: Pacing = THOROUGH,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyrnnfast.benchmark.peers import Ours, OursStream
-from pyrnnfast.benchmark.run import Report, Row
+from pyrnnfast.benchmark.run import Report, Row, percent
 from pyrnnfast.benchmark.shapes import LABELS
 from pyrnnfast.benchmark.summary import ragged_shares, summarize
 
@@ -43,7 +43,7 @@ def _line(report: Report, row: Row) -> list[str]:
         f"{ours.median * 1e3:.3g} ± {float(f'{spread * 1e3:.1g}'):g}",
         *(_speed(row, name) for name in report.names),
         "-" if row.best is None else f"{row.ratio(row.best):.2f}x {row.best}",
-        "-" if part is None else f"{part:.0%} {row.bound}",
+        "-" if part is None else f"{percent(part)} {row.bound}",
         f"{row.first[Ours.name] * 1e3:.3g}",
         _memory(row),
     ]
