@@ -35,9 +35,7 @@ template <class T> class Backward {
       flows_.push_back(std::move(flow));
     }
     for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * D * pack_.hidden, apart_);
-    Size widest = pack_.inputs;
-    if (L > 1) widest = std::max(widest, D * pack_.hidden);
-    ld_input_ = row_stride<T>(widest);
+    ld_input_ = row_stride<T>(pack_.widest());
     for (int i = 0; i < plan_.threads; ++i)
       scratch_.push_back(
           {Buffer<T>(apart(0) ? kGatherRows * ld_input_ : 0), Buffer<int64_t>(std::max(kGatherRows, N))});

@@ -192,9 +192,7 @@ Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
   const Pack<T> &pack = *tape.pack;
   for (Size layer = 0; layer < pack.layers; ++layer)
     for (Size d = 0; d < pack.directions; ++d) allocate(args, plan, tape, layer, layer * pack.directions + d);
-  Size widest = pack.inputs;
-  if (pack.layers > 1) widest = std::max(widest, pack.directions * pack.hidden);
-  ld_input = row_stride<T>(widest);
+  ld_input = row_stride<T>(pack.widest());
   const Size gathered = std::min(kGatherRows, plan.chunk * tape.rows);
   for (int i = 0; i < plan.threads; ++i)
     scratch.push_back({Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows))});
