@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from pyrnnfast import functional
 
 if pyrnnfast.isa() == "reference":
     pytest.skip("these are about the compiled backend", allow_module_level=True)
+
+from pyrnnfast import _core
 
 
 def long_layer() -> tuple[pyrnnfast.LSTM, np.ndarray]:
@@ -163,6 +166,51 @@ def test_threads_follow_the_settings() -> None:
         assert int(result.stdout) <= int(expected)
         if variable != "junk":
             assert result.stdout.strip() == expected
+
+
+V1 = "32 31 0:29 {top} /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct"
+V2 = "38 31 0:38 {top} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw"
+
+
+@pytest.mark.parametrize(
+    "mount, top, group, quotas, expected",
+    [
+        (V2, "/", "/", {}, None),
+        (V2, "/", "/", {"": "max 100000"}, None),
+        (V2, "/", "/", {"": "300000 100000"}, 3),
+        (V2, "/", "/", {"": "5000 100000"}, 1),
+        (V2, "/", "/a/b", {"": "max 100000", "a": "200000 100000", "a/b": "800000 100000"}, 2),
+        (V2, "/", "/a/b", {"a": "800000 100000", "a/b": "200000 100000", "c": "100000 100000"}, 2),
+        (V2, "/pod", "/pod/a", {"": "600000 100000", "a": "400000 100000"}, 4),
+        (V2, "/pod", "/podium/a", {"": "600000 100000", "a": "400000 100000", "ium/a": "1 1"}, 6),
+        (V1, "/", "/", {"": "-1 100000"}, None),
+        (V1, "/", "/a/b", {"": "-1 100000", "a": "300000 100000", "a/b": "-1 100000"}, 3),
+        (V1, "/docker/x", "/docker/x", {"": "250000 100000"}, 3),
+    ],
+)
+def test_quotas_of_all_groups_count(
+    mount: str, top: str, group: str, quotas: dict[str, str], expected: int | None, tmp_path: Path
+) -> None:
+    def write(name: str, text: str) -> None:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+
+    write("proc/self/mountinfo", "31 23 0:28 / /sys rw - sysfs sysfs rw\n" + mount.format(top=top))
+    line = f"0::{group}" if mount is V2 else f"5:memory:/other\n2:cpu,cpuacct:{group}\n0::/other"
+    write("proc/self/cgroup", line)
+    for name, text in quotas.items():
+        quota, period = text.split()
+        if mount is V2:
+            write(f"sys/fs/cgroup/{name}/cpu.max", text)
+        else:
+            write(f"sys/fs/cgroup/cpu/{name}/cpu.cfs_quota_us", quota)
+            write(f"sys/fs/cgroup/cpu/{name}/cpu.cfs_period_us", period)
+    assert _core.cgroup_processors(str(tmp_path)) == (expected or 2**31 - 1)
+
+
+def test_no_description_of_groups(tmp_path: Path) -> None:
+    assert _core.cgroup_processors(str(tmp_path)) == 2**31 - 1
 
 
 def test_two_python_threads_may_run_one_layer_at_once() -> None:

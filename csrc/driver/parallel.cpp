@@ -11,13 +11,14 @@
 #include <chrono>
 #include <climits>
 #include <cstdlib>
-#include <fstream>
 #include <mutex>
 #include <string>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "cgroup.hpp"
 
 namespace pyrnnfast {
 
@@ -77,19 +78,11 @@ int positive_integer(const char *text) {
   return end != text && value > 0 && value <= INT_MAX ? static_cast<int>(value) : 0;
 }
 
-int cgroup_quota() {  // cgroup v2: "quota period" or "max period"
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INT_MAX;
-  return std::max(1, static_cast<int>(std::strtod(quota.c_str(), nullptr) / period + 0.5));
-}
-
 int machine_threads() {
   cpu_set_t set;
   CPU_ZERO(&set);
   const int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-  return std::max(1, std::min(cpus, cgroup_quota()));
+  return std::max(1, std::min(cpus, cgroup_processors()));
 }
 
 }  // namespace

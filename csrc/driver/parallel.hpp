@@ -45,7 +45,7 @@ void run_team(int threads, const std::function<void(Member)> &work);
 
 // At most so many as a team may have; what a call is planned for must have passed through this.
 int usable_threads(int wanted);
-int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroup quota
+int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroups
 void set_default_threads(int threads);
 void after_fork_in_child();    // from here on everything is serial
 bool in_forked_child();
