@@ -12,7 +12,7 @@ namespace pyrnnfast {
 
 namespace {
 
-class PyStream {
+class PyStream : public Handle {
  public:
   virtual ~PyStream() = default;
   virtual py::object step(const py::handle &x) = 0;
