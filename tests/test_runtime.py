@@ -79,6 +79,76 @@ except KeyboardInterrupt:
             child.kill()
 
 
+HANDLES = """
+import signal
+import numpy as np, pyrnnfast
+pyrnnfast.set_num_threads(2)
+told = []
+
+def handle(*_):
+    try:
+        told.append(use())
+    except RuntimeError as error:
+        told.append(str(error))
+
+def interrupted(call, ends):
+    while not told or not ends(told[-1]):  # the signal may have come outside of the native call
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        result = call()
+    return result
+
+signal.signal(signal.SIGALRM, handle)
+"""
+
+
+def test_a_handler_may_call_the_layer_that_it_interrupts() -> None:
+    code = """
+layer, other = (pyrnnfast.LSTM(64, 512, rng=0) for _ in range(2))
+x = np.ones((600, 16, 64), np.float32)  # a good part of a second
+y, _ = layer(x)
+dx, _ = layer.backward(y)
+gradient = layer.grads["weight_hh_l0"].copy()
+
+def use():
+    if not layer.training:
+        return np.array_equal(layer(x)[0], y)
+    z, _ = other(x[:50])
+    return np.array_equal(z, y[:50]) and other.backward(z)[0].shape == (50, 16, 64)
+
+def backward():
+    layer.zero_grad()
+    layer(x)
+    return layer.backward(y)[0]
+
+np.testing.assert_array_equal(interrupted(backward, bool), dx)
+np.testing.assert_array_equal(layer.grads["weight_hh_l0"], gradient)
+told.clear()
+layer.eval()
+np.testing.assert_array_equal(interrupted(lambda: layer(x)[0], bool), y)
+"""
+    result = python(HANDLES + code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_handler_may_not_use_the_stream_that_it_interrupts() -> None:
+    code = """
+stream = pyrnnfast.GRU(64, 512, num_layers=40, rng=1).stream(512)
+x = np.ones((512, 64), np.float32)
+first = stream(x).copy()
+
+def restart():
+    stream.state = None
+    return stream(x)
+
+for use in (lambda: stream(x), lambda: stream.state):
+    told.clear()
+    y = interrupted(restart, lambda t: t == "a stream cannot be used by a handler that interrupts its step")
+    np.testing.assert_array_equal(y, first)
+"""
+    result = python(HANDLES + code)
+    assert result.returncode == 0, result.stderr
+
+
 def test_an_interrupted_call_leaves_the_layer_usable() -> None:
     layer, x = pyrnnfast.LSTM(8, 16, rng=0).eval(), np.ones((5, 2, 8), np.float32)
     expected, _ = layer(x)

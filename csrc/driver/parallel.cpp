@@ -11,7 +11,6 @@
 #include <chrono>
 #include <climits>
 #include <cstdlib>
-#include <mutex>
 #include <string>
 
 #if defined(__x86_64__)
@@ -67,7 +66,7 @@ class FlushSubnormals {
 #endif
 };
 
-std::mutex team_mutex;
+std::atomic<bool> team_taken{false};
 std::atomic<bool> forked{false};
 std::atomic<int> chosen_threads{0};
 
@@ -134,8 +133,7 @@ Barrier::Verdict Barrier::wait(int threads, double *left) {
 
 void run_team(int threads, const std::function<void(Member)> &work) {
   const FlushSubnormals flush;
-  std::unique_lock<std::mutex> owner(team_mutex, std::defer_lock);
-  if (threads <= 1 || forked.load() || !owner.try_lock()) return work({0, 1});
+  if (threads <= 1 || forked.load() || team_taken.exchange(true)) return work({0, 1});
   // calls of fewer threads take the same team: libgomp thrashes when its size alternates
   const int team = std::max(threads, usable_threads(default_threads()));
   Barrier
@@ -147,6 +145,7 @@ void run_team(int threads, const std::function<void(Member)> &work) {
     if (id < granted) work({id, granted});
     end.wait(omp_get_num_threads(), nullptr);
   }
+  team_taken.store(false);
 }
 
 int default_threads() {
@@ -173,10 +172,10 @@ std::string openmp_runtime() {
 Poll::Poll(std::function<bool()> check) : check_(std::move(check)), next_(now() + kPollEvery) {}
 
 bool Poll::operator()() {
-  if (!check_ || now() < next_) return false;
-  const bool stop = check_();
+  if (stop_ || !check_ || now() < next_) return stop_;
+  stop_ = check_();
   next_ = now() + kPollEvery;
-  return stop;
+  return stop_;
 }
 
 }  // namespace pyrnnfast
