@@ -160,6 +160,7 @@ def test_command_wants_matplotlib_for_a_plot_before_it_measures() -> None:
         ("--plot=no/such/folder.png", "--plot must be a file in an existing folder"),
         ("--plot=.", "--plot must be a file in an existing folder"),
         ("--plot=/proc/f.png", "/proc/f.png: No such file"),
+        ("--json=no/such/f --cell=sru", "--cell must be one of lstm, gru, rnn"),
         ("--json=f --plot=./f", "--json and --plot must be two files, got f for both"),
     ],
 )
