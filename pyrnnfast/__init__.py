@@ -57,7 +57,11 @@ _SUBMODULES = (
     "training",
 )
 
-_backend.current()  # one that is not built, and a wrong PYRNNFAST_BACKEND or _ISA, is an error at import
+try:  # one that is not built, and a wrong PYRNNFAST_BACKEND or _ISA, is an error at import
+    _backend.current()
+except (ImportError, ValueError):
+    if not _backend.for_command():
+        raise
 
 
 def __getattr__(name: str) -> ModuleType:

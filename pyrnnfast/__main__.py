@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from pyrnnfast import _backend
+
 NEEDED = ("typer", "rich")
 INSTALL = 'pip install "pyrnnfast[cli]"'
 
@@ -19,6 +21,11 @@ def main() -> None:
                 raise
             print(f"pyrnnfast: the command line needs {name}; install it with: {INSTALL}", file=sys.stderr)
             sys.exit(2)
+    try:
+        _backend.current()
+    except (ImportError, ValueError) as error:
+        print(f"pyrnnfast: {error}", file=sys.stderr)
+        sys.exit(2)
     try:
         importlib.import_module("pyrnnfast.cli.main").main()
     except KeyboardInterrupt:  # while it was imported; a command's own is met there

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -231,6 +232,12 @@ def current() -> Backend:
         if str(error).startswith("instruction set"):  # an import turns every error of C++ into this one
             raise ValueError(f"PYRNNFAST_ISA: {error}") from None
         raise
+
+
+def for_command() -> bool:
+    """Whether it is the command `pyrnnfast` that imports the package: it tells an error in one line."""
+    program = sys.argv[0] if sys.argv else ""
+    return Path(program).name == "pyrnnfast" or (program == "-m" and "pyrnnfast" in sys.orig_argv)
 
 
 def not_built(module: str) -> ImportError:

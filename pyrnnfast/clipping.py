@@ -23,6 +23,7 @@ def clip_grad_norm_(
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)), in place, and return their norm before that.
 
     grads: a module (its `.grads`), a dict of arrays, or an iterable of arrays; float32 or float64, writable.
+    An array that is given twice, as of weights that two layers share, counts once.
     max_norm: at least 0; infinity only measures. norm_type: p > 0 of the norm (sum |g|^p)^(1/p) over all
     numbers of all arrays; math.inf for the largest magnitude; default 2.
     nonfinite: what happens when the norm is NaN or infinite:
@@ -77,7 +78,7 @@ def clip_grad_value_(grads: Gradients, clip_value: float) -> None:
 
 
 def _arrays(grads: object) -> list[Array]:
-    """Return the gradients as a list of arrays that may be written."""
+    """Return the gradients as a list of arrays that may be written; one that is given twice is in it once."""
     if isinstance(grads, Module):
         grads = grads.grads
     if isinstance(grads, np.ndarray):
@@ -87,7 +88,8 @@ def _arrays(grads: object) -> list[Array]:
             f"grads must be a module, a dict of arrays or an iterable of arrays, got {type(grads).__name__}"
         )
     named = grads.items() if isinstance(grads, Mapping) else enumerate(grads)
-    return [validation.writable(f"grads[{name!r}]", array) for name, array in named]
+    arrays = [validation.writable(f"grads[{name!r}]", array) for name, array in named]
+    return list({(array.ctypes.data, array.shape, array.strides): array for array in arrays}.values())
 
 
 def _norm(arrays: list[Array], p: float) -> float:

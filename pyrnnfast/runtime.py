@@ -9,7 +9,7 @@ def set_num_threads(num_threads: int) -> None:
     """Set the number of threads of this process's calls.
 
     num_threads: 1 to 1024. A call's own `num_threads` goes before it; without either the rule is
-    OMP_NUM_THREADS, then the processors that the affinity mask and the cgroup's quota leave.
+    OMP_NUM_THREADS, then the processors that the affinity mask and the quotas of cgroups leave.
     Raises TypeError when it is no integer, ValueError when it is out of range.
     """
     _backend.current().set_num_threads(

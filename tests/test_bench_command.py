@@ -55,7 +55,7 @@ def test_report_as_json_and_tables() -> None:
     for row in data["rows"]:
         assert set(row) == {
             *("suite", "cell", "shape", "uncut", "ragged", "streaming", "task", "flops", "limit", "bound"),
-            *("bounds", "best", "skipped", "results"),
+            *("bounds", "best", "skipped", "memory_skipped", "results"),
         }
         assert row["best"] == "rival"
         assert row["skipped"] == {"refuses": "refuses: too small"}
@@ -82,6 +82,20 @@ def test_tables_without_anything_to_compare() -> None:
     report = benchmark.run(TINY[:1], 1, HURRY, peers=[Ours])
     assert benchmark.markdown(report).splitlines()[0] == "| cell | shape | task | ms | pyrnnfast | cold ms |"
     assert len(benchmark.rich_tables(report)) == 1
+
+
+def test_memory_that_was_not_measured() -> None:
+    class Hidden(Rival):
+        """A fresh process does not find it in its module."""
+
+        name = "hidden"
+
+    report = benchmark.run(TINY[:1], 1, HURRY, peers=[Ours, Hidden], memory=True)
+    forward, training = benchmark.to_json(report)["rows"]
+    assert forward["memory_skipped"] == forward["skipped"] == training["skipped"] == {}
+    assert list(training["memory_skipped"]) == ["hidden"]
+    assert training["results"]["hidden"]["memory"] is None
+    assert "hidden's memory was not measured: AttributeError: " in benchmark.markdown(report)
 
 
 # --- The command
@@ -146,10 +160,12 @@ def test_command_wants_matplotlib_for_a_plot_before_it_measures() -> None:
         ("--plot=no/such/folder.png", "--plot must be a file in an existing folder"),
         ("--plot=.", "--plot must be a file in an existing folder"),
         ("--plot=/proc/f.png", "/proc/f.png: No such file"),
+        ("--json=no/such/f --cell=sru", "--cell must be one of lstm, gru, rnn"),
+        ("--json=f --plot=./f", "--json and --plot must be two files, got f for both"),
     ],
 )
 def test_command_refuses_bad_options_in_one_line(option: str, complaint: str, tmp_path: Path) -> None:
-    result = bench(option, folder=tmp_path)
+    result = bench(*option.split(), folder=tmp_path)
     assert result.returncode == 2
     assert complaint in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

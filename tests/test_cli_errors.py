@@ -139,6 +139,21 @@ def test_bad_input(folder: Path, words: list[object], told: str) -> None:
     assert told.lower() in line.lower()
 
 
+@pytest.mark.parametrize(
+    "option", ["--hidden=0", "--cell=x", "--lr=0", "--dropout=2", "--holdout=1", "--steps=0"]
+)
+def test_options_are_refused_before_files_of_training(folder: Path, option: str) -> None:
+    name = option[2:].split("=")[0]
+    assert f"{name} must be" in fails(folder, ["train", "absent.txt", "--model", "no/such/m", option])
+
+
+@pytest.mark.parametrize(
+    "option", ["--temperature=-1", "--top-k=-1", "--top-p=0", "--length=-1", "--seed=-1"]
+)
+def test_options_are_refused_before_the_file_of_a_model(folder: Path, option: str) -> None:
+    assert " must be " in fails(folder, ["sample", "absent", option])
+
+
 def test_the_whole_model_must_fit_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 256}.__getitem__)
     wide = ["--hidden", 1, "--embedding", 2400, "--steps", 1]  # it is the embedding that is large

@@ -93,6 +93,14 @@ def test_all_forms_of_gradients_are_the_same() -> None:
             np.testing.assert_allclose(array, factor, rtol=1e-7)
 
 
+def test_an_array_that_is_given_twice_counts_once() -> None:
+    shared, own = np.full(4, 3.0), np.full((2, 2), 4.0)
+    norm = clip_grad_norm_({"a": shared, "b": own, "c": shared[:], "d": own}, 1.0)
+    assert norm == pytest.approx(10)
+    np.testing.assert_allclose(shared, 0.3, rtol=1e-6)
+    np.testing.assert_allclose(own, 0.4, rtol=1e-6)
+
+
 def test_nothing_to_clip() -> None:
     assert clip_grad_norm_([], 1.0) == 0.0
     assert clip_grad_norm_({}, 1.0, math.inf) == 0.0

@@ -323,3 +323,14 @@ def test_dropout_leaves_its_input_alone() -> None:
         layer.backward(strange)
         np.testing.assert_array_equal(strange, before)
     assert Dropout(0.5)(np.zeros((0, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("p", [0, 0.5, 1])
+def test_dropout_of_a_single_number(p: float) -> None:
+    layer, x = Dropout(p, rng=0), np.array(3, np.float32)
+    y = layer(x)
+    dx = layer.backward(np.array(1, np.float32))
+    for array in (y, dx):
+        assert isinstance(array, np.ndarray)
+        assert (array.shape, array.dtype) == ((), np.float32)
+    assert y == 3 * dx

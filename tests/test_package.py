@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import python, refuses
+from conftest import ENVIRONMENT, python, refuses, require
 
 import pyrnnfast
 from pyrnnfast import functional
@@ -72,6 +73,26 @@ def test_an_unknown_instruction_set_is_an_error_at_import() -> None:
     assert result.stderr.splitlines()[-1].startswith(f"ValueError: PYRNNFAST_ISA: {expected}")
     ignored = python("import pyrnnfast", PYRNNFAST_ISA="v9", PYRNNFAST_BACKEND="reference")
     assert ignored.returncode == 0, ignored.stderr
+
+
+@pytest.mark.parametrize("variable", ["PYRNNFAST_BACKEND", "PYRNNFAST_ISA"])
+@pytest.mark.parametrize("script", [True, False])
+def test_the_command_tells_a_bad_environment_in_one_line(variable: str, script: bool, tmp_path: Path) -> None:
+    for package in ("typer", "rich"):
+        require(package)
+    if variable == "PYRNNFAST_ISA" and pyrnnfast.isa() == "reference":
+        pytest.skip("the reference has no instruction sets")
+    program = tmp_path / "pyrnnfast"
+    program.write_text("from pyrnnfast.__main__ import main; main()", encoding="utf-8")
+    command = [sys.executable, *([str(program)] if script else ["-m", "pyrnnfast"]), "info"]
+    environment = {**ENVIRONMENT, variable: "v9"}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"pyrnnfast: {variable}")
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from pyrnnfast import functional
 
 if pyrnnfast.isa() == "reference":
     pytest.skip("these are about the compiled backend", allow_module_level=True)
+
+from pyrnnfast import _core
 
 
 def long_layer() -> tuple[pyrnnfast.LSTM, np.ndarray]:
@@ -74,6 +77,76 @@ except KeyboardInterrupt:
             assert time.monotonic() - sent < 1.0
         finally:
             child.kill()
+
+
+HANDLES = """
+import signal
+import numpy as np, pyrnnfast
+pyrnnfast.set_num_threads(2)
+told = []
+
+def handle(*_):
+    try:
+        told.append(use())
+    except RuntimeError as error:
+        told.append(str(error))
+
+def interrupted(call, ends):
+    while not told or not ends(told[-1]):  # the signal may have come outside of the native call
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        result = call()
+    return result
+
+signal.signal(signal.SIGALRM, handle)
+"""
+
+
+def test_a_handler_may_call_the_layer_that_it_interrupts() -> None:
+    code = """
+layer, other = (pyrnnfast.LSTM(64, 512, rng=0) for _ in range(2))
+x = np.ones((600, 16, 64), np.float32)  # a good part of a second
+y, _ = layer(x)
+dx, _ = layer.backward(y)
+gradient = layer.grads["weight_hh_l0"].copy()
+
+def use():
+    if not layer.training:
+        return np.array_equal(layer(x)[0], y)
+    z, _ = other(x[:50])
+    return np.array_equal(z, y[:50]) and other.backward(z)[0].shape == (50, 16, 64)
+
+def backward():
+    layer.zero_grad()
+    layer(x)
+    return layer.backward(y)[0]
+
+np.testing.assert_array_equal(interrupted(backward, bool), dx)
+np.testing.assert_array_equal(layer.grads["weight_hh_l0"], gradient)
+told.clear()
+layer.eval()
+np.testing.assert_array_equal(interrupted(lambda: layer(x)[0], bool), y)
+"""
+    result = python(HANDLES + code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_handler_may_not_use_the_stream_that_it_interrupts() -> None:
+    code = """
+stream = pyrnnfast.GRU(64, 512, num_layers=40, rng=1).stream(512)
+x = np.ones((512, 64), np.float32)
+first = stream(x).copy()
+
+def restart():
+    stream.state = None
+    return stream(x)
+
+for use in (lambda: stream(x), lambda: stream.state):
+    told.clear()
+    y = interrupted(restart, lambda t: t == "a stream cannot be used by a handler that interrupts its step")
+    np.testing.assert_array_equal(y, first)
+"""
+    result = python(HANDLES + code)
+    assert result.returncode == 0, result.stderr
 
 
 def test_an_interrupted_call_leaves_the_layer_usable() -> None:
@@ -163,6 +236,72 @@ def test_threads_follow_the_settings() -> None:
         assert int(result.stdout) <= int(expected)
         if variable != "junk":
             assert result.stdout.strip() == expected
+
+
+V1 = "32 31 0:29 {top} /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct"
+V2 = "38 31 0:38 {top} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw"
+
+
+@pytest.mark.parametrize("name", ["Pack", "Stream", "Probe", "Tape"])
+def test_an_object_that_no_constructor_made_is_refused(name: str) -> None:
+    kind = getattr(_core, name)
+    empty, x = kind.__new__(kind), np.zeros((1, 1, 1), np.float32)
+    properties = [each for each, value in vars(kind).items() if isinstance(value, property)]
+    calls = [lambda each=each: getattr(empty, each) for each in properties]
+    calls += {
+        "Pack": [
+            lambda: functional.forward(empty, x),
+            lambda: _core.infer(empty, x, None),
+            lambda: _core.Stream(empty, 1, 1),
+        ],
+        "Stream": [lambda: empty.state(), lambda: empty.step(x[0]), lambda: empty.set_state(None, None)],
+        "Probe": [lambda: empty.read(64, 1), lambda: empty.fma("float32", 1, 1.0, 1.0)],
+        "Tape": [lambda: functional.backward(empty)],
+    }[name]
+    for call in calls:
+        with pytest.raises(TypeError, match=f"got an empty .*{name}$"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "mount, top, group, quotas, expected",
+    [
+        (V2, "/", "/", {}, None),
+        (V2, "/", "/", {"": "max 100000"}, None),
+        (V2, "/", "/", {"": "300000 100000"}, 3),
+        (V2, "/", "/", {"": "5000 100000"}, 1),
+        (V2, "/", "/a/b", {"": "max 100000", "a": "200000 100000", "a/b": "800000 100000"}, 2),
+        (V2, "/", "/a/b", {"a": "800000 100000", "a/b": "200000 100000", "c": "100000 100000"}, 2),
+        (V2, "/pod", "/pod/a", {"": "600000 100000", "a": "400000 100000"}, 4),
+        (V2, "/pod", "/podium/a", {"": "600000 100000", "a": "400000 100000", "ium/a": "1 1"}, 6),
+        (V1, "/", "/", {"": "-1 100000"}, None),
+        (V1, "/", "/a/b", {"": "-1 100000", "a": "300000 100000", "a/b": "-1 100000"}, 3),
+        (V1, "/docker/x", "/docker/x", {"": "250000 100000"}, 3),
+    ],
+)
+def test_quotas_of_all_groups_count(
+    mount: str, top: str, group: str, quotas: dict[str, str], expected: int | None, tmp_path: Path
+) -> None:
+    def write(name: str, text: str) -> None:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+
+    write("proc/self/mountinfo", "31 23 0:28 / /sys rw - sysfs sysfs rw\n" + mount.format(top=top))
+    line = f"0::{group}" if mount is V2 else f"5:memory:/other\n2:cpu,cpuacct:{group}\n0::/other"
+    write("proc/self/cgroup", line)
+    for name, text in quotas.items():
+        quota, period = text.split()
+        if mount is V2:
+            write(f"sys/fs/cgroup/{name}/cpu.max", text)
+        else:
+            write(f"sys/fs/cgroup/cpu/{name}/cpu.cfs_quota_us", quota)
+            write(f"sys/fs/cgroup/cpu/{name}/cpu.cfs_period_us", period)
+    assert _core.cgroup_processors(str(tmp_path)) == (expected or 2**31 - 1)
+
+
+def test_no_description_of_groups(tmp_path: Path) -> None:
+    assert _core.cgroup_processors(str(tmp_path)) == 2**31 - 1
 
 
 def test_two_python_threads_may_run_one_layer_at_once() -> None:

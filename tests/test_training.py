@@ -276,6 +276,16 @@ def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path, name: str
     assert not steps
 
 
+def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(LanguageModel, "save", save)
+    with pytest.raises(OSError, match="full"):
+        model().fit(TEXT, steps=5, model=tmp_path / "m", history=tmp_path / "m.csv", **RUN)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_any_norm_of_gradients_may_be_allowed(tmp_path: Path) -> None:
     for steps, resume in ((3, False), (5, True)):
         model().fit(TEXT, steps=steps, clip=math.inf, model=tmp_path / "m", resume=resume, **RUN)

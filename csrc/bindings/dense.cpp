@@ -27,7 +27,8 @@ py::tuple softmax(const py::array_t<T> &logits, const py::object &targets_any, c
   if (logits.ndim() != 2) throw py::value_error("logits: expected two dimensions");
   const Size M = logits.shape(0), V = logits.shape(1);
   const auto checked = expect_array<T>(logits, {M, V}, "logits");
-  const auto targets = expect_array<int64_t>(targets_any, {M}, "targets");
+  const auto labels = expect_array<int64_t>(targets_any, {M}, "targets");
+  const std::vector<int64_t> targets(labels.data(), labels.data() + M);  // nobody can change them any more
   const T *given = optional_data<T>(weights_any, {M}, "weights");
   std::vector<double> weights(M), losses(M);
   std::vector<T> partition(M);

@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "../driver/parallel.hpp"
@@ -12,9 +14,13 @@
 
 namespace pyrnnfast {
 
+// What Python holds of ours. An object of such a class that Python made without its constructor
+// (`T.__new__(T)`) holds nothing; it is a TypeError wherever it is passed.
+struct Handle {};
+
 template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;
 
-struct PyPack {
+struct PyPack : Handle {
   std::variant<PackPtr<float>, PackPtr<double>> pack;
   bool bias;
   std::string isa;
@@ -44,3 +50,16 @@ template <class F> auto run_driver(const F &call) {
 inline int threads_of(int threads) { return usable_threads(threads > 0 ? threads : default_threads()); }
 
 }  // namespace pyrnnfast
+
+template <class T>
+class pybind11::detail::type_caster<T, std::enable_if_t<std::is_base_of_v<pyrnnfast::Handle, T>>>
+    : public type_caster_base<T> {
+ public:
+  bool load(handle source, bool convert) { return this->template load_impl<type_caster>(source, convert); }
+  void load_value(value_and_holder &&held) {  // load_impl calls it
+    if (!held.holder_constructed())
+      throw type_error("expected an object that its constructor has made, got an empty " +
+                       std::string(this->typeinfo->type->tp_name));
+    type_caster_base<T>::load_value(std::move(held));
+  }
+};

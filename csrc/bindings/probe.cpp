@@ -4,9 +4,8 @@
 #include <numeric>
 
 #include "../dispatch/select.hpp"
-#include "../driver/parallel.hpp"
 #include "../driver/workspace.hpp"
-#include "arrays.hpp"
+#include "handles.hpp"
 #include "register.hpp"
 
 namespace pyrnnfast {
@@ -15,7 +14,7 @@ namespace {
 
 using Steady = std::chrono::steady_clock;
 
-class Probe {
+class Probe : public Handle {
  public:
   Probe(int threads, Size words, const std::optional<std::string> &isa)
       : level_(find_level(isa.value_or(""))), threads_(usable_threads(threads)), words_(words) {

@@ -16,7 +16,7 @@ namespace {
 
 template <class T> using TapePtr = std::unique_ptr<Tape<T>>;
 
-struct PyTape {
+struct PyTape : Handle {
   std::variant<TapePtr<float>, TapePtr<double>> tape;
   py::object pack, x, lengths;  // x, or the embedding, is read again in backward
   Buffer<int64_t> ids;
@@ -63,8 +63,8 @@ PyPack new_pack(const std::string &name, const py::list &weights, Size layers, b
   if (weights.empty()) throw py::value_error("weights: got none");
   const Size D = bidirectional ? 2 : 1;
   if (py::isinstance<py::array_t<float>>(weights[0]))
-    return {make_pack<float>(cell, weights, layers, D, bias, level), bias, level.name};
-  return {make_pack<double>(cell, weights, layers, D, bias, level), bias, level.name};
+    return {{}, make_pack<float>(cell, weights, layers, D, bias, level), bias, level.name};
+  return {{}, make_pack<double>(cell, weights, layers, D, bias, level), bias, level.name};
 }
 
 // A copy that nobody can change any more, each within 0..table-1.
@@ -125,7 +125,7 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
   py::object kept = py::none();
   if (tape) {
     auto result = std::make_unique<PyTape>();
-    *result = {std::move(tape), py_pack, x, lengths, std::move(ids), steps, N};
+    *result = {{}, std::move(tape), py_pack, x, lengths, std::move(ids), steps, N};
     kept = py::cast(std::move(result));
   }
   return py::make_tuple(y, h, cell_state ? py::object(c) : py::object(py::none()), kept);

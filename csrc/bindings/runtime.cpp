@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../dispatch/select.hpp"
+#include "../driver/cgroup.hpp"
 #include "../driver/parallel.hpp"
 #include "arrays.hpp"
 #include "register.hpp"
@@ -51,6 +52,8 @@ void register_runtime(py::module_ &m) {
   m.def("get_num_threads", &default_threads, "Threads of a call that names none.");
   m.def("set_num_threads", &set_default_threads, "num_threads"_a,
         "Sets them for later calls; 0: automatic again.");
+  m.def("cgroup_processors", &cgroup_processors, "root"_a = "",
+        "The processors that control groups leave this process; a tree of files below `root` is read.");
   m.def("config", &config, "Compiler, flags, OpenMP runtime, instruction set and threads.");
   m.def("activation", &activation, "name"_a, "x"_a, "isa"_a = py::none(),
         "sigmoid or tanh as the kernels compute it.");

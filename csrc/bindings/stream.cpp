@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 
 #include "handles.hpp"
@@ -12,7 +13,7 @@ namespace pyrnnfast {
 
 namespace {
 
-class PyStream {
+class PyStream : public Handle {
  public:
   virtual ~PyStream() = default;
   virtual py::object step(const py::handle &x) = 0;
@@ -67,11 +68,19 @@ template <class T> class TypedStream : public PyStream {
   }
 
   // Python threads that share the stream take turns. The lock is waited for without the GIL, since who has
-  // it may ask for the GIL.
+  // it may ask for the GIL, and run a signal's handler, which may come back here.
   template <class F> void alone(const F &call) {
     run_driver([&] {
-      const std::lock_guard<std::mutex> turn(turn_);
-      call();
+      const std::lock_guard<std::recursive_mutex> turn(turn_);
+      if (within_) throw std::runtime_error("a stream cannot be used by a handler that interrupts its step");
+      within_ = true;
+      try {
+        call();
+      } catch (...) {
+        within_ = false;
+        throw;
+      }
+      within_ = false;
       return 0;
     });
   }
@@ -82,7 +91,8 @@ template <class T> class TypedStream : public PyStream {
   const std::shared_ptr<Buffer<T>> output_;
   const py::array view_;
   Stream<T> stream_;
-  std::mutex turn_;
+  std::recursive_mutex turn_;
+  bool within_ = false;  // a call of the thread that has the lock
 };
 
 std::unique_ptr<PyStream> new_stream(const PyPack &pack, Size rows, int threads) {

@@ -14,8 +14,6 @@ namespace pyrnnfast {
 
 namespace {
 
-constexpr Size kGatherRows = 256;
-
 template <class T> class Backward {
  public:
   explicit Backward(const BackwardArgs<T> &args)
@@ -35,12 +33,10 @@ template <class T> class Backward {
       flows_.push_back(std::move(flow));
     }
     for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * D * pack_.hidden, apart_);
-    Size widest = pack_.inputs;
-    if (L > 1) widest = std::max(widest, D * pack_.hidden);
-    ld_input_ = row_stride<T>(widest);
+    ld_input_ = row_stride<T>(pack_.widest());
     for (int i = 0; i < plan_.threads; ++i)
       scratch_.push_back(
-          {Buffer<T>(apart(0) ? kGatherRows * ld_input_ : 0), Buffer<int64_t>(std::max(kGatherRows, N))});
+          {Buffer<T>(apart(0) ? kProductRows * ld_input_ : 0), Buffer<int64_t>(std::max(kProductRows, N))});
   }
 
   bool run() {
@@ -57,7 +53,7 @@ template <class T> class Backward {
     Buffer<T> dh, dc;  // [N][Hp], sorted
   };
   struct Scratch {
-    Buffer<T> apart;  // [kGatherRows][ld_input]: one direction's dX, before its mask
+    Buffer<T> apart;  // [kProductRows][ld_input]: one direction's dX, before its mask
     Buffer<int64_t> rows;
   };
   // Whether a layer's dX is added to, or masked.
@@ -225,7 +221,7 @@ template <class T> class Backward {
     for (RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows()); !walk.done() && crew_.go_on(share);) {
       const RowWalk begin = walk;
       gemm.a = dgates_at(job, job.begin) + (walk.index() - clock_.offset(job.begin)) * row;
-      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next())
+      for (gemm.rows = 0; gemm.rows < kProductRows && !walk.done(); walk.next())
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);
       if (!apart) continue;
@@ -254,8 +250,8 @@ template <class T> class Backward {
       gemm.strip_end = strips * (share.member.id + 1) / share.member.threads;
       gemm.start = Start::zero;
       gemm.add = true;
-      for (Size v = 0; v < tape_.table && go_on(); v += kTableRows) {
-        gemm.rows = std::min(kTableRows, tape_.table - v);
+      for (Size v = 0; v < tape_.table && go_on(); v += kProductRows) {
+        gemm.rows = std::min(kProductRows, tape_.table - v);
         gemm.a = sums_.table().row(d, v);
         gemm.c = args_.dx + v * gemm.ldc;
         pack_.kernels.gemm(gemm);

@@ -13,8 +13,6 @@ namespace pyrnnfast {
 
 namespace {
 
-constexpr Size kGatherRows = 256;
-
 template <class T> class Forward {
  public:
   Forward(const ForwardArgs<T> &args, Tape<T> &tape, Workspace<T> &workspace)
@@ -84,7 +82,7 @@ template <class T> class Forward {
     gemm.start = Start::bias;
     for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end);
          !walk.done() && crew_.go_on(share);) {
-      for (gemm.rows = 0; gemm.rows < kGatherRows && !walk.done(); walk.next(), ++gemm.rows) {
+      for (gemm.rows = 0; gemm.rows < kProductRows && !walk.done(); walk.next(), ++gemm.rows) {
         input.gather(walk.s, walk.n, scratch.input.data() + gemm.rows * ld_input_);
         scratch.rows.data()[gemm.rows] = gates_row(job, share, walk.s, walk.n);
       }
@@ -195,10 +193,8 @@ Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
   const Pack<T> &pack = *tape.pack;
   for (Size layer = 0; layer < pack.layers; ++layer)
     for (Size d = 0; d < pack.directions; ++d) allocate(args, plan, tape, layer, layer * pack.directions + d);
-  Size widest = pack.inputs;
-  if (pack.layers > 1) widest = std::max(widest, pack.directions * pack.hidden);
-  ld_input = row_stride<T>(widest);
-  const Size gathered = std::min(kGatherRows, plan.chunk * tape.rows);
+  ld_input = row_stride<T>(pack.widest());
+  const Size gathered = std::min(kProductRows, plan.chunk * tape.rows);
   for (int i = 0; i < plan.threads; ++i)
     scratch.push_back({Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows))});
 }

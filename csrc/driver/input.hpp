@@ -8,6 +8,8 @@
 
 namespace pyrnnfast {
 
+constexpr Size kProductRows = 256;  // of one product, between two looks for a signal
+
 template <class T> class LayerInput {
  public:
   LayerInput(Tape<T> &tape, Size layer, bool reverse) : tape_(tape), layer_(layer), reverse_(reverse) {}

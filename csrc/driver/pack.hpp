@@ -1,6 +1,7 @@
 // The weights of a stack in the kernels' layout, made once for a call or kept between calls by their owner.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "cell.hpp"
@@ -34,6 +35,7 @@ template <class T> struct Pack {
        Size directions, const std::vector<LayerWeights<T>> &weights, int threads);
 
   const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }
+  Size widest() const { return std::max(packs.front().inputs, packs.back().inputs); }  // input of a layer
   Size columns() const { return cell.slots * padded; }  // of a row of gates
   Size row() const { return row_stride<T>(columns()); }  // distance of two rows of gates
 

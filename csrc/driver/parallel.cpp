@@ -11,13 +11,13 @@
 #include <chrono>
 #include <climits>
 #include <cstdlib>
-#include <fstream>
-#include <mutex>
 #include <string>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "cgroup.hpp"
 
 namespace pyrnnfast {
 
@@ -66,7 +66,7 @@ class FlushSubnormals {
 #endif
 };
 
-std::mutex team_mutex;
+std::atomic<bool> team_taken{false};
 std::atomic<bool> forked{false};
 std::atomic<int> chosen_threads{0};
 
@@ -77,19 +77,11 @@ int positive_integer(const char *text) {
   return end != text && value > 0 && value <= INT_MAX ? static_cast<int>(value) : 0;
 }
 
-int cgroup_quota() {  // cgroup v2: "quota period" or "max period"
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INT_MAX;
-  return std::max(1, static_cast<int>(std::strtod(quota.c_str(), nullptr) / period + 0.5));
-}
-
 int machine_threads() {
   cpu_set_t set;
   CPU_ZERO(&set);
   const int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-  return std::max(1, std::min(cpus, cgroup_quota()));
+  return std::max(1, std::min(cpus, cgroup_processors()));
 }
 
 }  // namespace
@@ -141,8 +133,7 @@ Barrier::Verdict Barrier::wait(int threads, double *left) {
 
 void run_team(int threads, const std::function<void(Member)> &work) {
   const FlushSubnormals flush;
-  std::unique_lock<std::mutex> owner(team_mutex, std::defer_lock);
-  if (threads <= 1 || forked.load() || !owner.try_lock()) return work({0, 1});
+  if (threads <= 1 || forked.load() || team_taken.exchange(true)) return work({0, 1});
   // calls of fewer threads take the same team: libgomp thrashes when its size alternates
   const int team = std::max(threads, usable_threads(default_threads()));
   Barrier
@@ -154,6 +145,7 @@ void run_team(int threads, const std::function<void(Member)> &work) {
     if (id < granted) work({id, granted});
     end.wait(omp_get_num_threads(), nullptr);
   }
+  team_taken.store(false);
 }
 
 int default_threads() {
@@ -180,10 +172,10 @@ std::string openmp_runtime() {
 Poll::Poll(std::function<bool()> check) : check_(std::move(check)), next_(now() + kPollEvery) {}
 
 bool Poll::operator()() {
-  if (!check_ || now() < next_) return false;
-  const bool stop = check_();
+  if (stop_ || !check_ || now() < next_) return stop_;
+  stop_ = check_();
   next_ = now() + kPollEvery;
-  return stop;
+  return stop_;
 }
 
 }  // namespace pyrnnfast

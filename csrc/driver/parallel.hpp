@@ -39,13 +39,13 @@ struct Member {
 };
 
 // Runs `work` once on each of `threads` (usable) threads, or on one, subnormals flushed to zero. The calling
-// thread is number 0. Serial when another caller owns the team, after a fork, or when the system grants fewer
-// threads. `work` must not throw.
+// thread is number 0. Serial when another caller, or a call that this one interrupts, has the team; after a
+// fork; or when the system grants fewer threads. `work` must not throw.
 void run_team(int threads, const std::function<void(Member)> &work);
 
 // At most so many as a team may have; what a call is planned for must have passed through this.
 int usable_threads(int wanted);
-int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroup quota
+int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroups
 void set_default_threads(int threads);
 void after_fork_in_child();    // from here on everything is serial
 bool in_forked_child();
@@ -60,6 +60,7 @@ class Poll {
  private:
   std::function<bool()> check_;
   double next_;
+  bool stop_ = false;
 };
 
 }  // namespace pyrnnfast

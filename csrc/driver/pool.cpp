@@ -38,7 +38,7 @@ Block fresh_block(Size bytes) {
     if (data == nullptr) throw std::bad_alloc();
     return {data, bytes};
   }
-  void *whole = mmap(nullptr, std::size_t(bytes + kHugePage), PROT_READ | PROT_WRITE,
+  void *whole = mmap(nullptr, std::size_t(bytes) + std::size_t(kHugePage), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (whole == MAP_FAILED) throw std::bad_alloc();
   char *const first = static_cast<char *>(whole);
@@ -95,8 +95,12 @@ void give_block(Block block) noexcept {
   const std::lock_guard<std::mutex> lock(p.mutex);
   if (block.bytes >= kHugePage) madvise(block.data, std::size_t(block.bytes), MADV_FREE);
   p.used -= block.bytes;
-  p.idle += block.bytes;
-  p.kept.push_back(block);
+  try {
+    p.kept.push_back(block);
+    p.idle += block.bytes;
+  } catch (const std::bad_alloc &) {
+    let_go(block);
+  }
 }
 
 }  // namespace pyrnnfast

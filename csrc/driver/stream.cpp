@@ -4,8 +4,6 @@
 #include <tuple>
 #include <utility>
 
-#include "states.hpp"
-
 namespace pyrnnfast {
 
 template <class T>
@@ -55,13 +53,21 @@ template <class T> void Stream<T>::get_state(T *h, T *c) const {
 }
 
 template <class T> void Stream<T>::set_state(const T *h, const T *c) {
-  const Size state = tape_.rows * tape_.pack->hidden;
+  const Size H = tape_.pack->hidden;
+  const auto set = [&](Buffer<T> &state, const T *&from) {
+    for (Size n = 0; n < tape_.rows; ++n) {
+      T *const row = state.data() + n * tape_.ld;
+      if (from == nullptr) {
+        std::fill_n(row, H, T(0));
+      } else {
+        std::copy_n(from, H, row);
+        from += H;
+      }
+    }
+  };
   for (History<T> &history : tape_.histories) {
-    history.h0 = sorted_state(h, tape_.clock, tape_.pack->hidden, tape_.ld);
-    if (h != nullptr) h += state;
-    if (!tape_.pack->cell.cell_state) continue;
-    history.c0 = sorted_state(c, tape_.clock, tape_.pack->hidden, tape_.ld);
-    if (c != nullptr) c += state;
+    set(history.h0, h);
+    if (tape_.pack->cell.cell_state) set(history.c0, c);
   }
 }
 

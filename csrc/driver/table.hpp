@@ -12,8 +12,6 @@
 
 namespace pyrnnfast {
 
-constexpr Size kTableRows = 256;  // of one product, between two looks for a signal
-
 template <class T> class TableProjection {
  public:
   explicit TableProjection(const Tape<T> &tape) : tape_(tape), pack_(*tape.pack) {
@@ -37,8 +35,8 @@ template <class T> class TableProjection {
       gemm.ldc = pack_.row();
       gemm.bias = weights.input_bias.data();
       gemm.start = Start::bias;
-      for (Size v = 0; v < tape_.table && go_on(); v += kTableRows) {
-        gemm.rows = std::min(kTableRows, tape_.table - v);
+      for (Size v = 0; v < tape_.table && go_on(); v += kProductRows) {
+        gemm.rows = std::min(kProductRows, tape_.table - v);
         gemm.a = tape_.x + v * gemm.lda;
         gemm.c = projected_[d].data() + v * gemm.ldc;
         pack_.kernels.gemm(gemm);

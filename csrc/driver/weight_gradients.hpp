@@ -19,8 +19,7 @@ template <class T> class WeightGradientSum {
   WeightGradientSum(Tape<T> &tape, int threads)
       : tape_(tape), pack_(*tape.pack), clock_(tape.clock), table_(tape, threads) {
     const Size lanes2 = 2 * pack_.kernels.lanes;
-    Size widest = std::max(pack_.inputs, pack_.hidden);
-    if (pack_.layers > 1) widest = std::max(widest, pack_.directions * pack_.hidden);
+    const Size widest = std::max(pack_.widest(), pack_.hidden);
     const Size gate_rows = pack_.cell.slots * pack_.hidden;
     ld_source_ = row_stride<T>(widest);
     for (int i = 0; i < threads; ++i) {

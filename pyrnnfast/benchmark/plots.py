@@ -12,7 +12,7 @@ import numpy as np
 from pyrnnfast.benchmark import roofline as limits
 from pyrnnfast.benchmark.peers import Ours
 from pyrnnfast.benchmark.roofline import Roofline
-from pyrnnfast.benchmark.run import Report
+from pyrnnfast.benchmark.run import Report, percent
 from pyrnnfast.benchmark.shapes import LABELS, TASKS
 from pyrnnfast.training.files import Location, write_whole
 
@@ -113,7 +113,7 @@ def _draw_ratios(axes: Axes, report: Report) -> None:
         axes.barh(y, ratio - 1, left=1, height=0.7, color=COLOURS[row.workload.cell], alpha=0.45)
         part = row.of_limit()
         note = "" if row.best is None else f"{ratio:.2f}x"
-        note += "" if part is None else f"  {part:.0%} of {row.bound}"
+        note += "" if part is None else f"  {percent(part)} of {row.bound}"
         axes.annotate(
             note,
             (1.01, y),

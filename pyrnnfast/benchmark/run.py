@@ -33,6 +33,8 @@ class Row:
     """MiB at the peak of one training call."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Why a library was not measured."""
+    memory_skipped: dict[str, str] = field(default_factory=dict)
+    """Why the memory of one that was measured was not."""
     rivals: tuple[str, ...] = ()
     """Libraries that our speed is compared with."""
     bounds: dict[str, float] = field(default_factory=dict)
@@ -92,6 +94,11 @@ class Report:
     def names(self) -> list[str]:
         """The libraries that were measured, ours first."""
         return [name for name in self.versions if any(name in row.timings for row in self.rows)]
+
+
+def percent(part: float) -> str:
+    """Write a part as per cent: whole ones, below one the first digit that is not zero."""
+    return f"{part:.0%}" if part >= 0.01 else f"{100 * part:.1g}%"
 
 
 def start(
@@ -182,13 +189,13 @@ def _row(report: Report, job: Job, memory: bool) -> Row:
     first = check(case, task, ready, pacing.pause_seconds)
     timings = alternate({peer.name: peer.call(task) for peer in ready}, pacing, first)
     peaks: dict[str, float] = {}
-    if memory and task == "training":
-        for peer in able:
-            if not peer.slow:
-                try:
-                    peaks[peer.name] = training_peak(peer, workload, threads)
-                except RuntimeError as error:
-                    skipped[peer.name] = f"its memory was not measured: {error}"
+    memory_skipped: dict[str, str] = {}
+    for library in ready if memory and task == "training" else ():
+        if not library.slow:
+            try:
+                peaks[library.name] = training_peak(type(library), workload, threads)
+            except RuntimeError as error:
+                memory_skipped[library.name] = str(error)
     return Row(
         workload,
         task,
@@ -196,6 +203,7 @@ def _row(report: Report, job: Job, memory: bool) -> Row:
         first,
         peaks,
         {name: reason for name, reason in skipped.items() if reason},
+        memory_skipped,
         tuple(peer.name for peer in report.peers if peer.rival),
         {} if report.roofline is None else limits.bounds(report.roofline, workload, task),
     )

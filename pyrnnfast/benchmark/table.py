@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyrnnfast.benchmark.peers import Ours, OursStream
-from pyrnnfast.benchmark.run import Report, Row
+from pyrnnfast.benchmark.run import Report, Row, percent
 from pyrnnfast.benchmark.shapes import LABELS
 from pyrnnfast.benchmark.summary import ragged_shares, summarize
 
@@ -43,7 +43,7 @@ def _line(report: Report, row: Row) -> list[str]:
         f"{ours.median * 1e3:.3g} ± {float(f'{spread * 1e3:.1g}'):g}",
         *(_speed(row, name) for name in report.names),
         "-" if row.best is None else f"{row.ratio(row.best):.2f}x {row.best}",
-        "-" if part is None else f"{part:.0%} {row.bound}",
+        "-" if part is None else f"{percent(part)} {row.bound}",
         f"{row.first[Ours.name] * 1e3:.3g}",
         _memory(row),
     ]
@@ -110,6 +110,9 @@ def caption(report: Report) -> str:
     for (name, reason), count in reasons.items():
         if name in report.names or name != OursStream.name:
             text += f" {name} {reason} ({count} row{'s' * (count != 1)})."
+    reasons = Counter((name, reason) for row in report.rows for name, reason in row.memory_skipped.items())
+    for (name, reason), count in reasons.items():
+        text += f" {name}'s memory was not measured: {reason} ({count} row{'s' * (count != 1)})."
     for place, share in ragged_shares(report).items():
         text += f" {place} takes {share:.2f} of the padded batch's time."
     for suite, left_out in report.left_out.items():
@@ -157,8 +160,9 @@ def to_json(report: Report) -> dict[str, Any]:
     default first), "left_out" (rows that were not measured, by suite), "ragged" (our time in units of the
     padded batch's), "summary" (see `Summary`), and "rows", each with "suite", "cell", "shape", "uncut" (T
     before it was cut, else 0), "ragged", "streaming", "task", "flops", "limit" (seconds at least), "bound"
-    (what limits it), "bounds" (seconds by each), "best" (the fastest peer), "skipped" (why, by library), and
-    "results": by library median, low, high, calls, first, gflops, ratio, of_limit and memory.
+    (what limits it), "bounds" (seconds by each), "best" (the fastest peer), "skipped" (why, by library),
+    "memory_skipped" (why the memory of a library was not measured), and "results": by library median, low,
+    high, calls, first, gflops, ratio, of_limit and memory.
     """
     return {
         "schema": SCHEMA,
@@ -191,6 +195,7 @@ def _row(row: Row) -> dict[str, Any]:
         "bounds": row.bounds,
         "best": row.best,
         "skipped": row.skipped,
+        "memory_skipped": row.memory_skipped,
         "results": {
             name: {
                 **asdict(timing),

@@ -76,14 +76,16 @@ def bench(
         raise ValueError(f"--threads must be 0 to {MAX_THREADS}, got {threads}")
     if task is not None and task not in benchmark.TASKS:
         raise ValueError(f"--task must be one of {', '.join(benchmark.TASKS)}, got {task}")
+    workloads = choose(suite or [], shape or [], cell or [], task)
     for option, file in {"--json": json_file, "--plot": plot}.items():
         if file is not None and (file.is_dir() or not file.parent.is_dir()):
             raise ValueError(f"{option} must be a file in an existing folder, got {file}")
         if file is not None:
             check_writable(file)
+    if json_file is not None and plot is not None and json_file.resolve() == plot.resolve():
+        raise ValueError(f"--json and --plot must be two files, got {plot} for both")
     if plot is not None:
         plots.figure_class()
-    workloads = choose(suite or [], shape or [], cell or [], task)
     pacing = benchmark.QUICK if quick else benchmark.THOROUGH
     report = benchmark.start(threads or runtime.get_num_threads(), pacing, roofline=True)
     try:

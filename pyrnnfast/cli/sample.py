@@ -28,9 +28,15 @@ def sample(
     debug: DebugOption = False,
 ) -> None:
     """Draw a text that goes on from the prompt, and print both."""
+    from pyrnnfast import validation
     from pyrnnfast.models import LanguageModel
+    from pyrnnfast.sampling import SamplingOptions
 
     prompt = typed("--prompt", prompt)
+    SamplingOptions(temperature, top_k, top_p)
+    validation.integer("length", length, 0, validation.MAX_STEPS)
+    if seed is not None:
+        validation.seed(seed)
     loaded = LanguageModel.load(model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

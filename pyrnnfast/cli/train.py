@@ -97,7 +97,8 @@ def train(
         "window": window,
         "lr": lr,
     }
-    _check(minutes, steps, valid, holdout, resume, force)
+    _check_together(minutes, steps, valid, holdout, resume, force)
+    _check_values(given, minutes, steps, holdout)
     _check_outputs(outputs, [*(files or ()), *([valid] if valid else ())], resume, force)
     text = "\n".join(map(read_text, files)) if files else language_reference()
     trained, held_out = language_training.split(
@@ -153,7 +154,7 @@ def train(
     _report(console, outcome, outputs if plotted else outputs[:3])
 
 
-def _check(
+def _check_together(
     minutes: float | None,
     steps: int | None,
     valid: Path | None,
@@ -169,6 +170,30 @@ def _check(
     ):
         if both:
             raise ValueError(f"{first} and {second} cannot go together; give one of them")
+
+
+def _check_values(
+    given: dict[str, Any], minutes: float | None, steps: int | None, holdout: float | None
+) -> None:
+    """Refuse what no file could make right, before one is read."""
+    from pyrnnfast import validation
+    from pyrnnfast.training import Budget
+
+    if minutes is not None or steps is not None:
+        Budget(steps, minutes)
+    if holdout is not None:
+        validation.number("holdout", holdout, at_least=0, below=1)
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name == "cell":
+            validation.choice(name, value, CELLS)
+        elif name == "dropout":
+            validation.probability(name, value)
+        elif name == "lr":
+            validation.number(name, value, above=0)
+        else:
+            validation.integer(name, value, 1)
 
 
 def _check_outputs(outputs: list[Path], inputs: list[Path], resume: bool, force: bool) -> None:

@@ -41,7 +41,7 @@ class Dropout(Module):
         kept = None
         if self.p > 0:
             with self._lock:
-                kept = self.rng.random(x.shape, dtype=np.float32) >= self.p
+                kept = np.asarray(self.rng.random(x.shape, dtype=np.float32) >= self.p)
         self._tapes.keep((x.dtype, x.shape, kept))
         return self._masked(x, kept)
 
@@ -60,7 +60,7 @@ class Dropout(Module):
     def _masked(self, x: Array, kept: Booleans | None) -> Array:
         if kept is None:
             return x
-        y: Array = np.multiply(x, kept, dtype=x.dtype)
+        y: Array = np.multiply(x, kept, out=np.empty_like(x))  # of no dimensions too an array
         if self.p < 1:
             y *= 1 / (1 - self.p)
         return y

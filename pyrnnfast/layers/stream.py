@@ -21,7 +21,7 @@ class Stream:
     Made by the `stream` method of `RNN`, `LSTM` and `GRU`. The outputs are bit for bit those of the layer's
     own call. It is inference: no dropout, nothing is kept for backward. When the layer's weights change, the
     next step uses the new ones. Streams of one layer are independent of each other; Python threads that share
-    one take turns.
+    one take turns. A signal's handler that interrupts a step gets a RuntimeError when it uses that stream.
     """
 
     def __init__(self, layer: Stack, N: int) -> None:

@@ -64,9 +64,9 @@ class History:
         self._written = len(self.rows)
 
     def close(self) -> None:
-        """Write all rows and close the file."""
-        self.flush()
+        """Write the rest of the rows and close the file; there is none if there was no `flush`."""
         if self._file is not None:
+            self.flush()
             self._file.close()
             self._file = None
 

@@ -297,14 +297,14 @@ class Trainer:
         return self._reserve + 1.2 * self._validation_seconds
 
     def _save(self) -> None:
-        """Write the losses, the model with its best weights, then the checkpoint with those of now."""
-        self.history.flush()
+        """Write the model with its best weights, the losses, then the checkpoint with the weights of now."""
         now = self.task.module.state_dict()
         if self._best is not None:
             self.task.module.load_state_dict(self._best)
         self.task.save()
         if self._best is not None:
             self.task.module.load_state_dict(now)
+        self.history.flush()
         if self.checkpoint is None:
             return
         parts: dict[str, dict[str, Any]] = {

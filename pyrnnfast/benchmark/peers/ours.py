@@ -92,9 +92,7 @@ class OursStream(Ours):
     @classmethod
     def unable(cls, workload: Workload, task: str) -> str:
         """Say why it cannot do a task of a workload."""
-        if not workload.streaming:
-            return "is for single steps"
-        return super().unable(workload, task) if hasattr(RNN, "stream") else "is not there"
+        return super().unable(workload, task) if workload.streaming else "is for single steps"
 
     def step(self) -> Any:
         """Compute y."""
