@@ -113,6 +113,12 @@ def test_train_tells_where_it_is_without_a_terminal(folder: Path) -> None:
     assert float(told[0][1]) == pytest.approx(losses(folder / "model.csv")[0][1], abs=1e-3)
 
 
+def test_train_tells_of_divergence_in_one_line(folder: Path) -> None:
+    _, errors = run(folder, "train", "text.txt", "--steps", 40, "--lr", 1e10, *TINY)
+    assert len([line for line in errors.splitlines() if line.startswith("pyrnnfast: warning: ")]) == 1
+    assert "training diverged: its loss ended at " in errors
+
+
 def test_train_on_several_files_with_a_valid_one(folder: Path) -> None:
     (folder / "b.txt").write_bytes("\ufeffüber\r\nstraße\r".encode())
     (folder / "v.txt").write_text("sat on mat", encoding="utf-8")

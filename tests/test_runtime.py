@@ -23,6 +23,8 @@ if pyrnnfast.isa() == "reference":
 
 from pyrnnfast import _core
 
+SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
+
 
 def long_layer() -> tuple[pyrnnfast.LSTM, np.ndarray]:
     return pyrnnfast.LSTM(32, 256, rng=0).eval(), np.zeros((600, 32, 32), np.float32)
@@ -101,6 +103,7 @@ signal.signal(signal.SIGALRM, handle)
 """
 
 
+@pytest.mark.skipif(SANITIZED, reason="a call of its length takes minutes then")
 def test_a_handler_may_call_the_layer_that_it_interrupts() -> None:
     code = """
 layer, other = (pyrnnfast.LSTM(64, 512, rng=0) for _ in range(2))
@@ -130,6 +133,7 @@ np.testing.assert_array_equal(interrupted(lambda: layer(x)[0], bool), y)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.skipif(SANITIZED, reason="a call of its length takes minutes then")
 def test_a_handler_may_not_use_the_stream_that_it_interrupts() -> None:
     code = """
 stream = pyrnnfast.GRU(64, 512, num_layers=40, rng=1).stream(512)
@@ -205,8 +209,8 @@ once = step(600)
 
 def test_many_steps_take_the_memory_of_one() -> None:
     """Of whatever lengths: what was given back is used again, or let go."""
-    if "libasan" in os.environ.get("LD_PRELOAD", ""):
-        pytest.skip("this sanitizer keeps what is freed")
+    if SANITIZED:
+        pytest.skip("the sanitizer keeps what is freed")
     result = python(TRAINS + "print(once, max(step(n) for n in (600, 360, 570, 150, 599, 600)))")
     assert result.returncode == 0, result.stderr
     once, often = map(int, result.stdout.split())

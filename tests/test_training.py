@@ -228,6 +228,14 @@ def test_divergence_is_told() -> None:
         network.fit(TEXT, steps=90, **RUN)
 
 
+def test_divergence_to_finite_numbers_is_told() -> None:
+    with pytest.warns(
+        UserWarning, match=r"diverged: its loss ended at \d.*smaller learning rate than 1e\+10"
+    ):
+        outcome = model().fit(TEXT, steps=40, lr=1e10, **RUN)
+    assert outcome.reason == "done"
+
+
 @pytest.mark.parametrize(
     ("error", "options"),
     [

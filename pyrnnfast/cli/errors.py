@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -36,7 +37,10 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Read the command's options and run it."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", UserWarning)
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except BrokenPipeError:  # the reader of our output left, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
@@ -45,6 +49,10 @@ class Commands(TyperGroup):
             raise SystemExit(130) from None
         except EXPECTED as error:
             leave(error, ctx.obj["debug"])
+
+
+def _show_warning(message: object, *_: object, **__: object) -> None:
+    print(f"pyrnnfast: warning: {message}", file=sys.stderr)
 
 
 def leave(error: Exception, debug: bool) -> NoReturn:

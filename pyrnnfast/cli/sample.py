@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -38,13 +37,7 @@ def sample(
     if seed is not None:
         validation.seed(seed)
     loaded = LanguageModel.load(model)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        drawn = loaded.sample(
-            prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-        )
-    for warning in caught:
-        print(f"pyrnnfast: warning: {warning.message}", file=sys.stderr)
+    drawn = loaded.sample(prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     sys.stdout.flush()
     sys.stdout.buffer.write(f"{prompt}{drawn[0]}\n".encode())
     sys.stdout.buffer.flush()

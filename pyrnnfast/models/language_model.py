@@ -156,7 +156,7 @@ class LanguageModel(Module):
         In the end the model has the weights of the best validation.
         Returns Outcome(progress, reason). Raises TypeError and ValueError for arguments of a wrong type or
         range, ValueError also for texts that are too short, for a checkpoint of another run and when training
-        diverges, OSError when a file cannot be written.
+        diverges, OSError when a file cannot be written. Warns as `training.Trainer.run` does.
         """
         trainer = language_training.prepare(
             self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from pyrnnfast.clipping import clip_grad_norm_
 from pyrnnfast.layers.module import Module
 from pyrnnfast.optim.base import Optimizer
 from pyrnnfast.training import checkpoint as checkpoints
-from pyrnnfast.training.budget import Budget
+from pyrnnfast.training.budget import WARMUP, Budget
 from pyrnnfast.training.checkpoint import Checkpoint
 from pyrnnfast.training.files import Location
 from pyrnnfast.training.interrupt import StopFlag, stop_on_signals
@@ -186,6 +187,8 @@ class Trainer:
 
         The first Ctrl-C or SIGTERM ends the run after the step that is being made, with all saved; a second
         one raises KeyboardInterrupt. In the end the module has the weights of the best validation.
+        Warns when it diverged to numbers that are finite but worse than nothing: when the mean loss of the
+        last tenth of more than 20 steps is above that of the first step.
         """
         self.task.module.train()
         for callback in self.callbacks:
@@ -200,7 +203,19 @@ class Trainer:
             self.task.module.load_state_dict(self._best)
         for callback in self.callbacks:
             callback.on_end(self.progress, reason)
+        self._warn_of_divergence()
         return Outcome(self.progress, reason)
+
+    def _warn_of_divergence(self) -> None:
+        losses = [row.loss for row in self.history.rows]
+        if len(losses) > WARMUP:
+            first, last = losses[0], float(np.mean(losses[-len(losses) // 10 :]))
+            if not last <= first:
+                warnings.warn(
+                    f"training diverged: its loss ended at {last:.4g}, the first step's was {first:.4g}; "
+                    f"try a smaller learning rate than {self.peak:g}",
+                    stacklevel=3,
+                )
 
     # --- One turn
 
