@@ -15,7 +15,8 @@ import pytest
 
 import pyrnnfast
 from pyrnnfast import benchmark
-from pyrnnfast.benchmark import Report, Row, Shape, Timing, Workload, plots, roofline
+from pyrnnfast.benchmark import Pacing, Report, Row, Shape, Timing, Workload, plots, roofline
+from pyrnnfast.benchmark.peers import Ours
 from pyrnnfast.benchmark.roofline import Roofline
 from pyrnnfast.benchmark.run import percent
 
@@ -99,6 +100,33 @@ def test_every_instruction_set_is_measured_the_default_first(
     found = roofline.measure_all(2)
     assert set(found) - {core.default_isa()} == set(core.available_isas()) - {core.default_isa(), "wide"}
     assert next(iter(found.items())) == (core.default_isa(), (2, core.default_isa()))
+
+
+def test_the_best_figures_of_two_measurements_count() -> None:
+    one = Roofline("v3", "float32", 2, 100.0, {"L1": 90.0, "memory": 9.0}, {"L1": 8}, ((8, 90.0),))
+    other = Roofline("v3", "float32", 2, 200.0, {"L1": 80.0, "memory": 10.0}, {"L1": 8}, ((8, 80.0),))
+    best = Roofline("v3", "float32", 2, 200.0, {"L1": 90.0, "memory": 10.0}, {"L1": 8}, ((8, 90.0),))
+    assert one.best(other) == other.best(one) == best
+
+
+def test_the_machine_is_measured_again_between_rows(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = iter([50.0, 200.0, 100.0])
+    monkeypatch.setattr(importlib.import_module("pyrnnfast.benchmark.run"), "MACHINE_EVERY", 1)
+    monkeypatch.setattr(
+        roofline, "measure", lambda threads, isa: Roofline(isa, "float32", threads, next(peaks), {}, {}, ())
+    )
+    report = benchmark.start(1, Pacing(1, 0.0, 0.0, 0.0), [Ours])
+    report.rooflines = {core.default_isa(): roofline.measure(1, core.default_isa())}
+    small, large = (
+        Workload("lstm", Shape(2, 1, 4, 4), ("forward",)),
+        Workload("lstm", Shape(4, 1, 4, 4), ("forward",)),
+    )
+    for _ in benchmark.measure(report, [small, large]):
+        pass
+    assert report.roofline == Roofline(core.default_isa(), "float32", 1, 200.0, {}, {}, ())
+    assert [row.bounds["FMA"] for row in report.rows] == [
+        workload.flops("forward") / 200.0 / 1e9 for workload in (small, large)
+    ]
 
 
 def test_measure_refuses_unknown_names(core: Any) -> None:

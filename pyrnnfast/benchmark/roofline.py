@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +68,12 @@ class Roofline:
     bandwidth: dict[str, float]
     capacities: dict[str, int]
     curve: tuple[tuple[int, float], ...]
+
+    def best(self, other: Roofline) -> Roofline:
+        """Return the better of two measurements of one machine, figure by figure: noise only takes away."""
+        better = {level: max(rate, other.bandwidth[level]) for level, rate in self.bandwidth.items()}
+        curve = tuple(max(pair) for pair in zip(self.curve, other.curve, strict=True))
+        return replace(self, peak=max(self.peak, other.peak), bandwidth=better, curve=curve)
 
     def __str__(self) -> str:
         rates = ", ".join(f"{level} {rate:.0f}" for level, rate in self.bandwidth.items())
