@@ -138,8 +138,11 @@ void run_team(int threads, const std::function<void(Member)> &work) {
   const int team = std::max(threads, usable_threads(default_threads()));
   Barrier
       end;  // libgomp's own spins for milliseconds, on the processor that a late thread may be waiting for
+  // libgomp hands over to the team unseen by the thread sanitizer, which would report all that threads share
+  team_taken.store(true, std::memory_order_release);
 #pragma omp parallel num_threads(team)
   {
+    (void)team_taken.load(std::memory_order_acquire);
     const FlushSubnormals flush_worker;
     const int id = omp_get_thread_num(), granted = omp_get_num_threads() < threads ? 1 : threads;
     if (id < granted) work({id, granted});
