@@ -38,7 +38,7 @@ def example(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_tagger_learns_the_same_both_ways(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("one two three four five six seven eight nine ten " * 20, encoding="utf-8")
     result = example(
-        "--text=text", "--cell=gru", "--hidden=16", "--rows=8", "--length=20", "--steps=30", folder=tmp_path
+        "--text=text", "--cell=gru", "--hidden=16", "--rows=8", "--length=20", "--steps=80", folder=tmp_path
     )
     assert result.returncode == 0, result.stderr
     assert "pyrnnfast.torch.GRU" in result.stdout

@@ -157,14 +157,14 @@ def trained(model: Any, jitter: Any = None) -> list[float]:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.5)
     losses = []
     for step in range(STEPS):
+        if jitter is not None:
+            move(model, jitter)
         optimizer.zero_grad()
         loss = model(*batch(step % BATCHES))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
-        if jitter is not None:
-            move(model, jitter)
     return losses
 
 
