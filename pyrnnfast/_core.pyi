@@ -57,6 +57,67 @@ class Stream:
     def state(self) -> tuple[Array, Array | None]: ...
     def set_state(self, h: Array | None, c: Array | None) -> None: ...
 
+class TensorReader:
+    def __init__(self, tensor_class: type[Any], parameter_class: type[Any]) -> None: ...
+
+class Reuse:
+    def __init__(self) -> None: ...
+    frozen: bool
+
+class TensorStack:
+    def __init__(
+        self,
+        reader: TensorReader,
+        cell: str,
+        inputs: int,
+        hidden: int,
+        layers: int,
+        bidirectional: bool,
+        bias: bool,
+        isa: str | None = None,
+    ) -> None: ...
+    def tape_sizes(self, single: bool) -> tuple[int, int]: ...
+    def forward(
+        self,
+        weights: list[Any],
+        form: str,
+        x: Any,
+        h0: Any,
+        c0: Any,
+        batch_sizes: Any,
+        y: Any,
+        h: Any,
+        c: Any,
+        tape: Any,
+        dropout: float,
+        seed: int,
+        num_threads: int,
+        reuse: Reuse | None,
+        versions: list[int] | None,
+    ) -> bool: ...
+    def backward(
+        self,
+        weights: list[Any],
+        form: str,
+        x: Any,
+        batch_sizes: Any,
+        tape: Any,
+        dy: Any,
+        dh: Any,
+        dc: Any,
+        dx: Any,
+        dh0: Any,
+        dc0: Any,
+        dweights: list[Any],
+        dropout: float,
+        seed: int,
+        num_threads: int,
+    ) -> bool: ...
+    def mask(
+        self, form: str, x: Any, batch_sizes: Any, out: Any, layer: int, dropout: float, seed: int
+    ) -> bool: ...
+
+def new_array(shape: tuple[int, ...], single: bool) -> Array: ...
 def forward(
     pack: Pack,
     x: Array | Integers,

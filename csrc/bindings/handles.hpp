@@ -12,6 +12,13 @@
 
 namespace pyrnnfast {
 
+inline const Cell &find_cell(const std::string &name) {
+  for (const Cell &cell : kCells)
+    if (name == cell.name) return cell;
+  throw py::value_error("cell: got '" + name +
+                        "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
+}
+
 template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;
 
 struct PyPack {

@@ -68,7 +68,7 @@ class FlushSubnormals {
 
 std::mutex team_mutex;
 std::atomic<bool> forked{false};
-std::atomic<int> chosen_threads{0};
+std::atomic<int> chosen_threads{0}, chosen_team{0};
 
 int positive_integer(const char *text) {
   if (text == nullptr) return 0;
@@ -144,7 +144,8 @@ void run_team(int threads, const std::function<void(Member)> &work) {
   std::unique_lock<std::mutex> owner(team_mutex, std::defer_lock);
   if (threads <= 1 || forked.load() || !owner.try_lock()) return work({0, 1});
   // calls of fewer threads take the same team: libgomp thrashes when its size alternates
-  const int team = std::max(threads, usable_threads(default_threads()));
+  const int chosen = chosen_team.load(), common = chosen > 0 ? chosen : default_threads();
+  const int team = std::max(threads, usable_threads(common));
   Barrier
       end;  // libgomp's own spins for milliseconds, on the processor that a late thread may be waiting for
 #pragma omp parallel num_threads(team)
@@ -166,6 +167,8 @@ int default_threads() {
 }
 
 void set_default_threads(int threads) { chosen_threads.store(threads); }
+
+void set_team(int threads) { chosen_team.store(threads); }
 
 void after_fork_in_child() { forked.store(true); }
 
