@@ -161,6 +161,17 @@ def test_twice_is_once_and_the_last_backend_holds() -> None:
     assert everything(model) == before
 
 
+def test_restore_takes_the_promise_of_freeze_back() -> None:
+    model = bridge.freeze(bridge.accelerate(nn.LSTM(3, 4)))
+    x = torch.randn(5, 2, 3)
+    with torch.inference_mode():
+        model(x)
+        bridge.restore(model)
+        model.weight_hh_l0.data.numpy()[:] = 0  # no version tells
+        want = model(x)[0]
+        agree(bridge.accelerate(model)(x)[0], want)
+
+
 def test_strict_raises_where_auto_falls_back() -> None:
     x = torch.randn(5, 2, 3, dtype=torch.float16)
     module = bridge.accelerate(nn.LSTM(3, 4, dtype=torch.float16))

@@ -12,7 +12,22 @@ except ModuleNotFoundError as error:
     ) from None
 
 from pyrnnfast.torch.cells import GRUCell, LSTMCell, RNNCell
+from pyrnnfast.torch.explain import explain
 from pyrnnfast.torch.modules import GRU, LSTM, RNN
 from pyrnnfast.torch.packs import freeze, unfreeze
+from pyrnnfast.torch.swap import accelerate, accelerated, restore
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "freeze", "unfreeze"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "accelerate",
+    "accelerated",
+    "explain",
+    "freeze",
+    "restore",
+    "unfreeze",
+]

@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 from pyrnnfast import validation
 from pyrnnfast.torch.cells import GRUCell, LSTMCell, RNNCell
 from pyrnnfast.torch.modules import GRU, LSTM, RNN
+from pyrnnfast.torch.packs import unfreeze
 
 OURS: dict[type[Any], type[Any]] = {
     nn.RNN: RNN,
@@ -154,6 +155,7 @@ def _overrides(cls: type[Any], base: type[Any], name: str) -> bool:
 def _restore(module: Any) -> None:
     stock = _translated(module, _stock) if is_ours(module) else None
     if stock is not None:
+        unfreeze(module)
         module.__class__ = stock
         for name in [name for name in vars(module) if name.startswith(MARK)]:
             del vars(module)[name]
