@@ -85,16 +85,12 @@ class TensorStack:
         h0: Any,
         c0: Any,
         batch_sizes: Any,
-        y: Any,
-        h: Any,
-        c: Any,
-        tape: Any,
         dropout: float,
         seed: int,
         num_threads: int,
+        keep: bool,
         reuse: Reuse | None,
-        versions: list[int] | None,
-    ) -> bool: ...
+    ) -> tuple[Any, Any, Any, Any] | None: ...
     def backward(
         self,
         weights: list[Any],
@@ -105,19 +101,13 @@ class TensorStack:
         dy: Any,
         dh: Any,
         dc: Any,
-        dx: Any,
-        dh0: Any,
-        dc0: Any,
-        dweights: list[Any],
+        wanted: list[bool],
         dropout: float,
         seed: int,
         num_threads: int,
-    ) -> bool: ...
-    def mask(
-        self, form: str, x: Any, batch_sizes: Any, out: Any, layer: int, dropout: float, seed: int
-    ) -> bool: ...
+    ) -> tuple[Any, Any, Any, list[Any]] | None: ...
+    def mask(self, form: str, x: Any, batch_sizes: Any, layer: int, dropout: float, seed: int) -> Any: ...
 
-def new_array(shape: tuple[int, ...], single: bool) -> Array: ...
 def forward(
     pack: Pack,
     x: Array | Integers,

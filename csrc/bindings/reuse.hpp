@@ -4,6 +4,7 @@
 #include <atomic>
 #include <vector>
 
+#include "dlpack.hpp"
 #include "handles.hpp"
 
 namespace pyrnnfast {
@@ -43,7 +44,8 @@ class Reuse {
   // reads each byte once, packing writes it too: there is no size for which a new pack would be quicker.
   template <class T, class Make>
   PackPtr<T> current(const KernelTable<T> &kernels, const std::vector<Weight<T>> &weights,
-                     std::vector<int64_t> versions, int threads, const Make &make) {
+                     const py::list &tensors, int threads, const Make &make) {
+    std::vector<int64_t> versions = versions_of(tensors);
     std::vector<const void *> places;
     places.reserve(weights.size());
     for (const Weight<T> &weight : weights) places.push_back(weight.data);
@@ -66,6 +68,17 @@ class Reuse {
   }
 
  private:
+  // A tensor of inference mode has none.
+  static std::vector<int64_t> versions_of(const py::list &tensors) {
+    std::vector<int64_t> versions;
+    versions.reserve(tensors.size());
+    const auto without = [](const py::handle &t) { return TensorReader::says(t, "is_inference"); };
+    bool mixed = !tensors.empty() && without(tensors[0]);
+    for (const py::handle &t : tensors)
+      versions.push_back(mixed && without(t) ? -1 : t.attr("_version").cast<int64_t>());
+    return versions;
+  }
+
   std::vector<const void *> places_;
   std::vector<int64_t> versions_;
   uint64_t hash_ = 0;

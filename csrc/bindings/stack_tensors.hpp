@@ -23,6 +23,10 @@ inline Form find_form(const std::string &name) {
   throw py::value_error("form: got '" + name + "', expected TNC, NTC, TC, PC, NC or C");
 }
 
+inline Size count_of(const Extents &shape) {
+  return std::accumulate(shape.begin(), shape.end(), Size{1}, std::multiplies<Size>());
+}
+
 class StackTensors {
  public:
   StackTensors(const TensorReader &reader, const std::string &cell, Size inputs, Size hidden, Size layers,
@@ -114,73 +118,61 @@ class StackTensors {
     return true;
   }
 
-  // Extents of weight i of the list: [G*H, C], [G*H, H], and [G*H] (inputs 0) of each bias.
-  struct WeightShape {
-    Size units, inputs;
-  };
-  WeightShape weight_shape(Size i) const {
-    const Size below = i / each_ < D_ ? C_ : D_ * H_, kind = i % each_;
-    return {cell_.gates * H_, kind == 0 ? below : kind == 1 ? H_ : 0};
+  // Of weight i of the list: weight_ih, weight_hh, and with biases bias_ih and bias_hh.
+  Extents weight_shape(Size i) const {
+    const Size units = cell_.gates * H_, below = i / each_ < D_ ? C_ : D_ * H_;
+    if (i % each_ > 1) return {units};
+    return {units, i % each_ == 0 ? below : H_};
   }
-  // Weights or their gradients; empty where one is not of its shape.
-  template <class T> std::vector<T *> read_weights(const py::list &list) const {
-    std::vector<T *> found;
+  // Empty where one is not of its shape.
+  template <class T> std::vector<Weight<T>> read_weights(const py::list &list) const {
+    std::vector<Weight<T>> found;
     if (Size(list.size()) != L_ * D_ * each_) return found;
     found.reserve(list.size());
     for (Size i = 0; i < L_ * D_ * each_; ++i) {
-      const auto [units, inputs] = weight_shape(i);
-      const py::handle weight = PyList_GET_ITEM(list.ptr(), i);
-      T *data = inputs > 0 ? reader_.find<T>(weight, {units, inputs}) : reader_.find<T>(weight, {units});
+      const Extents shape = weight_shape(i);
+      const T *data = reader_.find<T>(PyList_GET_ITEM(list.ptr(), i), shape);
       if (data == nullptr) return {};
-      found.push_back(data);
+      found.push_back({data, count_of(shape)});
     }
     return found;
   }
-  template <class T> std::vector<Weight<T>> counted(const std::vector<T *> &weights) const {
-    std::vector<Weight<T>> result;
-    result.reserve(weights.size());
-    for (T *data : weights) {
-      const auto [units, inputs] = weight_shape(Size(result.size()));
-      result.push_back({data, units * std::max<Size>(inputs, 1)});
-    }
-    return result;
+
+  Extents state_shape(const Sizes &sizes) const {
+    if (sizes.form == Form::C) return {H_};
+    if (sizes.form == Form::NC) return {sizes.rows, H_};
+    if (sizes.form == Form::TC) return {L_ * D_, H_};
+    return {L_ * D_, sizes.rows, H_};
+  }
+  Extents sequence_shape(const Sizes &sizes, Size width) const {
+    if (sizes.form == Form::C) return {width};
+    if (sizes.form == Form::TNC) return {sizes.steps, sizes.rows, width};
+    if (sizes.form == Form::NTC) return {sizes.rows, sizes.steps, width};
+    return {sizes.total, width};
+  }
+  template <class T> Size tape_size(Size rows, Size total) const {
+    return Tape<T>::elements(cell_, padded_units(kernels_of<T>(level_), H_), L_ * D_, rows, total);
   }
 
-  template <class T> T *find_state(const py::object &state, const Sizes &sizes) const {
-    if (sizes.form == Form::C) return reader_.find<T>(state, {H_});
-    if (sizes.form == Form::NC) return reader_.find<T>(state, {sizes.rows, H_});
-    if (sizes.form == Form::TC) return reader_.find<T>(state, {L_ * D_, H_});
-    return reader_.find<T>(state, {L_ * D_, sizes.rows, H_});
-  }
-  template <class T> T *find_sequence(const py::object &value, const Sizes &sizes, Size width) const {
-    switch (sizes.form) {
-    case Form::TNC:
-      return reader_.find<T>(value, {sizes.steps, sizes.rows, width});
-    case Form::NTC:
-      return reader_.find<T>(value, {sizes.rows, sizes.steps, width});
-    case Form::C:
-      return reader_.find<T>(value, {width});
-    default:
-      return reader_.find<T>(value, {sizes.total, width});
-    }
-  }
-  template <class T> T *find_tape(const py::object &tape, const Sizes &sizes) const {
-    T *memory = reader_.find<T>(tape, {tape_size<T>(sizes.rows, sizes.total)});
-    return reinterpret_cast<std::uintptr_t>(memory) % kAlignment == 0 ? memory : nullptr;
-  }
-  // None is null; what else does not fit makes `good` false.
-  template <class T, class Find> static T *optional(const py::object &value, const Find &find, bool &good) {
+  // None is null; what is not of this shape makes `good` false.
+  template <class T> const T *optional(const py::object &value, const Extents &shape, bool &good) const {
     if (value.is_none()) return nullptr;
-    T *data = find(value);
+    const T *data = reader_.find<T>(value, shape);
     good = good && data != nullptr;
     return data;
   }
+  // A new tensor for results, and where it lies.
+  template <class T> std::pair<py::object, T *> result(const Extents &shape, bool zero = false) const {
+    Buffer<T> memory(count_of(shape), zero);
+    T *data = memory.data();
+    return {reader_.make<T>(shape, std::move(memory)), data};
+  }
 
-  template <class T> PackPtr<T> make_pack(const std::vector<T *> &weights, Use use, int threads) const {
+  template <class T> PackPtr<T> make_pack(const std::vector<Weight<T>> &weights, Use use, int threads) const {
     std::vector<LayerWeights<T>> layers;
-    for (std::size_t i = 0; i < weights.size(); i += std::size_t(each_))
-      layers.push_back({weights[i], weights[i + 1], each_ == 4 ? weights[i + 2] : nullptr,
-                        each_ == 4 ? weights[i + 3] : nullptr});
+    for (auto w = weights.begin(); w != weights.end(); w += each_)
+      layers.push_back(
+          {w[0].data, w[1].data, each_ == 4 ? w[2].data : nullptr, each_ == 4 ? w[3].data : nullptr});
     return std::make_shared<const Pack<T>>(kernels_of<T>(level_), cell_, C_, H_, L_, D_, layers, threads,
                                            use);
   }
@@ -189,11 +181,6 @@ class StackTensors {
   const Cell &cell_;
   const Level &level_;
   const Size C_, H_, L_, D_, each_;
-
- private:
-  template <class T> Size tape_size(Size rows, Size total) const {
-    return Tape<T>::elements(cell_, padded_units(kernels_of<T>(level_), H_), L_ * D_, rows, total);
-  }
 };
 
 }  // namespace pyrnnfast

@@ -19,7 +19,10 @@ MISFIT = "arguments that the kernels do not take"
 PLAIN = (Tensor, nn.Parameter, type(None))
 FLOATS = (torch.float32, torch.float64)
 
-_C: Any = torch._C
+_autocasts: Any = torch._C._is_any_autocast_enabled
+_transform: Any = torch._C._functorch.peek_interpreter_stack
+_trace: Any = torch._C._get_tracing_state
+_modes: Any = torch._C._len_torch_dispatch_stack
 
 
 def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
@@ -36,31 +39,29 @@ def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
         return f"device {x.device.type}"
     if x.dtype not in FLOATS:
         return f"dtype {x.dtype}"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast"
-    if torch.onnx.is_in_onnx_export():
-        return "torch.onnx.export"
     if torch.compiler.is_compiling():
-        return None
+        if torch.is_autocast_enabled("cpu"):
+            return "autocast"
+        return "torch.onnx.export" if torch.onnx.is_in_onnx_export() else None
+    if _autocasts():
+        return "autocast"
     if forward_ad._current_level >= 0:
         return "forward-mode AD"
-    if _C._functorch.peek_interpreter_stack() is not None:
+    if _transform() is not None:
         return "a transform of torch.func"
-    if _C._get_tracing_state() is not None:
-        return "torch.jit.trace"
-    if _C._len_torch_dispatch_stack() == 0:
+    if _trace() is not None:
+        return "torch.onnx.export" if torch.onnx.is_in_onnx_export() else "torch.jit.trace"
+    if _modes() == 0:
         for tensor in (x, *hx) if isinstance(hx, (tuple, list)) else (x, hx):
             if type(tensor) not in PLAIN:
                 return f"tensors of class {type(tensor).__name__}"
-            if tensor is not None and tensor.is_neg():
-                return "a lazy negation"
     return None
 
 
 def traced() -> bool:
     """Whether the call must be one operator: it goes into a graph, or a mode looks at each operator."""
     compiling: bool = torch.compiler.is_compiling()
-    return compiling or _C._len_torch_dispatch_stack() > 0
+    return compiling or _modes() > 0
 
 
 def count(module: nn.Module, why: str) -> None:

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 from pyrnnfast.torch import fallback, kernels
 from pyrnnfast.torch.kernels import CELLS, MisfitError, Plan
 from pyrnnfast.torch.ops import OPERATORS
-from pyrnnfast.torch.packs import reuse_of, versions_of
+from pyrnnfast.torch.packs import reuse_of
 from pyrnnfast.torch.recurrence import Recurrence
 
 
@@ -63,17 +63,12 @@ class Accelerated:
         weights = self._weights()
         if fallback.traced():
             return _operator(plan, x, h0, c0, batch_sizes, weights)
-        for weight in weights:
-            if type(weight) not in fallback.PLAIN or weight.is_neg():
-                raise MisfitError("weights that are no plain tensors")
         seed = int(_new_seed()) if plan.dropout > 0 else 0
         if torch.is_grad_enabled() and _any_requires_grad(x, h0, c0, weights):
             results = Recurrence.apply(plan, x, h0, c0, batch_sizes, seed, *weights)
             y, *states = results if plan.form not in kernels.STEP_FORMS else (None, *results)
             return y, states[0], states[1] if plan.cell == "lstm" else None
-        reuse = reuse_of(weights)
-        versions = None if reuse is None else versions_of(weights)
-        return kernels.forward(plan, x, h0, c0, batch_sizes, weights, seed, False, reuse, versions)[:3]
+        return kernels.forward(plan, x, h0, c0, batch_sizes, weights, seed, False, reuse_of(weights))[:3]
 
     def __getstate__(self) -> dict[str, Any]:
         state = nn.RNNBase.__getstate__(self) if isinstance(self, nn.RNNBase) else self.__dict__
@@ -179,16 +174,8 @@ class Layer(Accelerated, nn.RNNBase):
         else:
             rows = 1 if form == "TC" else x.shape[0 if form == "NTC" else 1]
         dropout = self.dropout if self.training and self.num_layers > 1 else 0.0
-        plan = Plan(
-            CELLS[self.mode],
-            form,
-            rows,
-            self.hidden_size,
-            self.num_layers,
-            self.bidirectional,
-            self.bias,
-            dropout,
-        )
+        sizes = (self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias)
+        plan = Plan(CELLS[self.mode], *sizes, form, rows, dropout)
         y, h, c = self._recur(plan, x, h0, c0, batch_sizes)
         state = (h, c) if lstm else h
         if packed:

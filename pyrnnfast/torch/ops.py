@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyrnnfast.torch import kernels
 from pyrnnfast.torch.kernels import Plan
-from pyrnnfast.torch.packs import reuse_of, versions_of
+from pyrnnfast.torch.packs import reuse_of
 from pyrnnfast.torch.recurrence import differentiable_backward
 
 _SETTINGS = (
@@ -42,7 +42,8 @@ def _seed(seed: Tensor | None) -> int:
 
 def _plan(cell: str, weights: list[Tensor], form: str, rows: Any, *settings: Any) -> Plan:
     layers, bidirectional, bias, dropout = settings
-    return Plan(cell, form, rows, weights[1].shape[1], layers, bidirectional, bias, dropout)
+    inputs, hidden = weights[0].shape[1], weights[1].shape[1]
+    return Plan(cell, inputs, hidden, layers, bidirectional, bias, form, rows, dropout)
 
 
 def _define(cell: str) -> Callable[..., Any]:
@@ -55,9 +56,8 @@ def _define(cell: str) -> Callable[..., Any]:
     ) -> tuple[Tensor, ...]:
         *settings, keep = rest
         reuse = None if keep else reuse_of(weights)
-        versions = None if reuse is None else versions_of(weights)
         plan = _plan(cell, weights, *settings)
-        results = kernels.forward(plan, x, h0, c0, batch_sizes, weights, _seed(seed), keep, reuse, versions)
+        results = kernels.forward(plan, x, h0, c0, batch_sizes, weights, _seed(seed), keep, reuse)
         return tuple(x.new_empty(0) if result is None else result for result in results)
 
     def forward_fake(
@@ -65,8 +65,8 @@ def _define(cell: str) -> Callable[..., Any]:
     ) -> tuple[Tensor, ...]:
         *settings, keep = rest
         plan = _plan(cell, weights, *settings)
-        y, state, total = plan.shapes(x)
-        tape = plan.tape_size(x, total) if keep else 0
+        y, state = plan.shapes(x)
+        tape = plan.tape_size(x) if keep else 0
         return x.new_empty(y), x.new_empty(state), x.new_empty(state if lstm else 0), x.new_empty(tape)
 
     def backward(
@@ -101,7 +101,7 @@ def _define(cell: str) -> Callable[..., Any]:
         *rest: Any,
     ) -> tuple[Any, ...]:
         *settings, input_gradient = rest
-        _, state, _ = _plan(cell, weights, *settings).shapes(x)
+        _, state = _plan(cell, weights, *settings).shapes(x)
         dx = x.new_empty(x.shape if input_gradient else 0)
         dweights = [w.new_empty(w.shape) for w in weights]
         return dx, x.new_empty(state), x.new_empty(state if lstm else 0), dweights
@@ -157,5 +157,5 @@ def _define(cell: str) -> Callable[..., Any]:
     return operator
 
 
-OPERATORS = {cell: _define(cell) for cell in kernels.GATES}
+OPERATORS = {cell: _define(cell) for cell in kernels.CELLS.values()}
 """Cell -> its operator."""

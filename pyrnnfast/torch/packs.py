@@ -37,13 +37,6 @@ def _forget(key: int, gone: weakref.ref[Tensor]) -> None:
         del _kept[key]
 
 
-def versions_of(weights: Sequence[Tensor]) -> list[int]:
-    """The version of each weight; -1 for those that have none."""
-    if weights[0].is_inference():
-        return [-1 if w.is_inference() else w._version for w in weights]
-    return [w._version for w in weights]
-
-
 def freeze(module: nn.Module) -> nn.Module:
     """Promise that the weights' values stay, so that inference need not look for changes; returns the module.
 

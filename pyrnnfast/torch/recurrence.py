@@ -31,7 +31,7 @@ class Recurrence(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, ...]:
         """Run the kernels and keep the tape."""
-        y, h, c, tape = kernels.forward(plan, x, h0, c0, batch_sizes, weights, seed, True)
+        y, h, c, tape = kernels.forward(plan, x, h0, c0, batch_sizes, list(weights), seed, True)
         ctx.plan, ctx.seed = plan, seed
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, h0, c0, batch_sizes, tape, *weights)
@@ -103,7 +103,7 @@ def composed(
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
     """What `kernels.forward` computes, in differentiable operations of PyTorch, with the same dropout."""
     form = plan.form
-    _, state, _ = plan.shapes(x)
+    _, state = plan.shapes(x)
     zeros = x.new_zeros(state)
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
     if form in ("C", "NC"):
