@@ -64,6 +64,16 @@ def test_cells_agree_with_layers() -> None:
     Case(stepwise).compare(arrays[0], arrays[1], "the layer")
 
 
+@pytest.mark.parametrize("workload", [workload for workload, _ in PAIRS if workload.ragged], ids=str)
+def test_packed_sequences_agree_with_padded_ones(workload: Workload) -> None:
+    case = Case(workload)
+    for task in workload.tasks:
+        padded, packed = (
+            peer.arrays(task, peer.call(task)()) for peer in (PyTorch(case, 1), Accelerated(case, 1))
+        )
+        case.compare(padded, packed, "the packed one")
+
+
 class Forgetful(PyTorch):
     """Its cell begins every step with zeros."""
 

@@ -155,7 +155,8 @@ def _overrides(cls: type[Any], base: type[Any], name: str) -> bool:
 def _restore(module: Any) -> None:
     stock = _translated(module, _stock) if is_ours(module) else None
     if stock is not None:
-        unfreeze(module)
+        if not parametrize.is_parametrized(module):  # else asking for the weights would compute them
+            unfreeze(module)
         module.__class__ = stock
         for name in [name for name in vars(module) if name.startswith(MARK)]:
             del vars(module)[name]
