@@ -48,7 +48,7 @@ def require(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if os.environ.get("PYRNNFAST_REQUIRE_PEERS") == "1":
             pytest.fail(f"PYRNNFAST_REQUIRE_PEERS=1, and {name} is not there: {error}")
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed", allow_module_level=True)
 
 
 def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
