@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "arrays.hpp"
+#include "handles.hpp"
 
 namespace pyrnnfast {
 
@@ -53,7 +54,7 @@ inline Size count_of(const Extents &shape) {
   return std::accumulate(shape.begin(), shape.end(), Size{1}, std::multiplies<Size>());
 }
 
-class TensorReader {
+class TensorReader : public Handle {
  public:
   // tensor_class: what offers the API; only objects of it and of `parameter_class` are read.
   TensorReader(const py::handle &tensor_class, const py::handle &parameter_class)

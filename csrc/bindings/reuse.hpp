@@ -36,7 +36,7 @@ uint64_t hash_of(const KernelTable<T> &kernels, const std::vector<Weight<T>> &we
   return kernels.hash(hashes.data(), Size(hashes.size() * sizeof(uint64_t)), 0);
 }
 
-class Reuse {
+class Reuse : public Handle {
  public:
   bool frozen = false;  // the values are taken to stay while places and versions do
 

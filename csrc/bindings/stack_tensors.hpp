@@ -23,7 +23,7 @@ inline Form find_form(const std::string &name) {
   throw py::value_error("form: got '" + name + "', expected TNC, NTC, TC, PC, NC or C");
 }
 
-class StackTensors {
+class StackTensors : public Handle {
  public:
   StackTensors(const TensorReader &reader, const std::string &cell, Size inputs, Size hidden, Size layers,
                bool bidirectional, bool bias, const std::optional<std::string> &isa)

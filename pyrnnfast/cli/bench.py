@@ -83,7 +83,7 @@ def bench(
         raise ValueError(f"--threads must be 0 to {MAX_THREADS}, got {threads}")
     if task is not None and task not in benchmark.TASKS:
         raise ValueError(f"--task must be one of {', '.join(benchmark.TASKS)}, got {task}")
-    workloads = choose(suite or [], shape or [], cell or [], task)
+    workloads = choose(suite or [], shape or [], cell or [], task, bridge)
     for option, file in {"--json": json_file, "--plot": plot}.items():
         if file is not None and (file.is_dir() or not file.parent.is_dir()):
             raise ValueError(f"{option} must be a file in an existing folder, got {file}")
