@@ -164,22 +164,25 @@ def test_two_digits_are_kept() -> None:
 
 
 class Sleeper(Ours):
-    """A library that takes 1 ms a step."""
+    """A library that takes 1 ms a step, and `once` a call."""
 
     name = "sleeper"
-    clock = 0.0
+    clock = once = 0.0
 
     def forward(self) -> None:
-        Sleeper.clock += self.case.workload.shape.steps * 1e-3
+        Sleeper.clock += Sleeper.once + self.case.workload.shape.steps * 1e-3
 
 
 def test_steps_that_fit_are_found_by_a_short_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyrnnfast.benchmark.timing.time.perf_counter", lambda: Sleeper.clock)
     long = Workload("lstm", Shape(1000, 100, 50, 50))
-    assert fitting_steps(Sleeper, long, "forward", 1, 0.1) == 100
+    assert fitting_steps(Sleeper, long, "forward", 1, 0.1005) == 100
     assert fitting_steps(Sleeper, long, "forward", 1, 0.0155) == 15
     assert fitting_steps(Sleeper, long, "forward", 1, 1e-9) == 1
-    assert fit((long, "forward"), [Sleeper], 1, 0.1).sizes.startswith("T 1000 cut to 100,")
+    assert fit((long, "forward"), [Sleeper], 1, 0.1005).sizes.startswith("T 1000 cut to 100,")
+    monkeypatch.setattr(Sleeper, "once", 0.06)
+    assert fitting_steps(Sleeper, long, "forward", 1, 0.1005) == 40
+    assert fitting_steps(Sleeper, long, "forward", 1, 0.05) == 1
     tried = Sleeper.clock
     assert fitting_steps(Sleeper, long, "forward", 1, 20.0) == 1000
     assert Sleeper.clock == tried  # too little work to be tried

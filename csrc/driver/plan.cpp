@@ -15,6 +15,7 @@ constexpr double kSharedProducts = 3e7;
 constexpr double kTinyStep = 2e5;  // the same for a barrier per step
 constexpr Size kCacheBytes = 512 * 1024;  // second-level cache of a core
 constexpr Size kFarBytes = 8 << 20;  // weights that come from memory, which fewer rows than so many tiles
+constexpr Size kShortTile = 5;  // rows: a tile of four has no more chains than peak needs, see RowTiles
 constexpr Size kFarTiles = 2;  // of each thread cannot pay for: each thread reads its units' only
 
 }  // namespace
@@ -47,7 +48,7 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
     plan.split = Split::rows;
   else if (many_jobs)
     plan.split = Split::jobs;
-  else if (share >= 4 && weights <= 2 * kCacheBytes)
+  else if (share >= kShortTile && weights <= 2 * kCacheBytes)
     plan.split = Split::rows;
   else if (recurrent * double(rows) >= kTinyStep)
     plan.split = Split::units;

@@ -17,7 +17,7 @@ PROBE_SPEED = 2e9
 """FLOP/s at which the steps that are tried would take as long as a call may; a library that is twice as
 fast computes twice as many in time, so shorter workloads are not tried."""
 
-TRIALS = 3
+TRIALS, MORE = 3, 4
 
 
 def fitting_steps(
@@ -25,22 +25,31 @@ def fitting_steps(
 ) -> int:
     """Estimate how many of the workload's steps a library computes in `longest` seconds, 1 to T.
 
-    It is tried with few steps, so that what a call costs at any T counts for too much rather than too little;
-    before it is a pause, in which another library's threads come to rest. A T that is cut has two digits that
-    are not zero.
+    It is tried with few steps and with four times as many, for a call costs something at any T: the packing
+    of large weights, and in training their gradients, take longer than a step. Before each is a pause, in
+    which another library's threads come to rest. A T that is cut has two digits that are not zero.
     """
     steps = workload.shape.steps
-    probe = max(1, int(longest * PROBE_SPEED * steps / workload.flops(task)))
-    if 2 * probe >= steps:
+    few = max(1, int(longest * PROBE_SPEED * steps / workload.flops(task)))
+    if 2 * few >= steps:
         return steps
+    more = min(MORE * few, steps)
     try:
-        call = peer(Case(workload.cut(probe)), threads).call(task)
+        short, long = (_seconds(peer, workload.cut(tried), task, threads, pause) for tried in (few, more))
     except UnsupportedError:
         return steps
+    step = (long - short) / (more - few)
+    constant = short - few * step
+    if step <= 0 or constant < 0:  # noise
+        step, constant = long / more, 0.0
+    return round_down(min(steps, (longest - constant) / step))
+
+
+def _seconds(peer: type[Peer], workload: Workload, task: str, threads: int, pause: float) -> float:
+    call = peer(Case(workload), threads).call(task)
     rest(pause)
     call()
-    seconds = min(timed(call)[0] for _ in range(TRIALS))
-    return round_down(min(steps, longest * probe / seconds)) if steps > 1 else steps
+    return min(timed(call)[0] for _ in range(TRIALS))
 
 
 def fit(job: Job, peers: Iterable[type[Peer]], threads: int, longest: float, pause: float = 0.0) -> Workload:

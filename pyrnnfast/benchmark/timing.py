@@ -23,10 +23,10 @@ class Pacing:
     warmup_seconds: float
     pause_seconds: float
     """Before each library's turn, and again until the threads of the one before are at rest: see `rest`."""
-    library_seconds: float = 2.0
+    library_seconds: float = 1.5
     """When its blocks of a row have taken this long, a library has no more than `FEWEST` of them."""
-    longest_call: float = 0.5
-    """T is cut where a call would take longer: a row, of all libraries, takes under 20 seconds."""
+    longest_call: float = 1.0
+    """T is cut where a call would take longer: a row, of all libraries, takes about 20 seconds at most."""
     slow_call: float = 0.5
     """A slow library is left out where its call would take longer."""
     total_seconds: float | None = None
