@@ -49,6 +49,10 @@ struct DLPackExchange {
   int (*view)(void *tensor, DLTensor *out);  // 0, or a Python error; `out` lives as long as the tensor
 };
 
+inline Size count_of(const Extents &shape) {
+  return std::accumulate(shape.begin(), shape.end(), Size{1}, std::multiplies<Size>());
+}
+
 class TensorReader {
  public:
   // tensor_class: what offers the API; only objects of it and of `parameter_class` are read.
@@ -88,13 +92,13 @@ class TensorReader {
     DLTensor t;
     if (!read<T>(value, t) || t.dims != int(shape.size()) || !std::equal(shape.begin(), shape.end(), t.shape))
       return nullptr;
+    const Size count = count_of(shape);
     Size expected = 1;
-    for (int i = t.dims - 1; i >= 0; --i) {
-      if (t.shape[i] != 1 && t.strides[i] != expected && t.shape[i] != 0) return nullptr;
+    for (int i = t.dims - 1; i >= 0 && count > 0; --i) {
+      if (t.shape[i] != 1 && t.strides[i] != expected) return nullptr;
       expected *= t.shape[i];
     }
-    alignas(kAlignment) static T nothing;  // an empty tensor has no address
-    return t.data == nullptr && expected == 0 ? &nothing : static_cast<T *>(t.data);
+    return count == 0 ? nothing<T>() : static_cast<T *>(t.data);
   }
 
   // A new tensor that takes the memory over.
@@ -107,12 +111,11 @@ class TensorReader {
     auto owner = std::make_unique<Owner>(Owner{{}, shape, shape, std::move(memory)});
     Size stride = 1;
     for (std::size_t i = shape.size(); i-- > 0; stride *= shape[i]) owner->strides[i] = stride;
-    alignas(kAlignment) static T nothing;
     DLManagedTensor &managed = owner->managed;
     managed.version = {1, 0};
     managed.owner = owner.get();
     managed.release = [](DLManagedTensor *tensor) { delete static_cast<Owner *>(tensor->owner); };
-    managed.tensor.data = owner->memory.data() == nullptr ? &nothing : owner->memory.data();
+    managed.tensor.data = owner->memory.data() == nullptr ? nothing<T>() : owner->memory.data();
     managed.tensor.device = {kProcessor, 0};
     managed.tensor.dims = int(shape.size());
     managed.tensor.dtype = {code_of<T>(), 8 * sizeof(T), 1};
@@ -125,6 +128,10 @@ class TensorReader {
 
  private:
   static constexpr int kProcessor = 1;
+  template <class T> static T *nothing() {  // where an empty tensor lies
+    alignas(kAlignment) static T here;
+    return &here;
+  }
   template <class T> static constexpr uint8_t code_of() { return std::is_integral_v<T> ? 0 : 2; }
 
   const PyObject *tensor_, *parameter_;  // classes that live as long as their module

@@ -23,10 +23,6 @@ inline Form find_form(const std::string &name) {
   throw py::value_error("form: got '" + name + "', expected TNC, NTC, TC, PC, NC or C");
 }
 
-inline Size count_of(const Extents &shape) {
-  return std::accumulate(shape.begin(), shape.end(), Size{1}, std::multiplies<Size>());
-}
-
 class StackTensors {
  public:
   StackTensors(const TensorReader &reader, const std::string &cell, Size inputs, Size hidden, Size layers,

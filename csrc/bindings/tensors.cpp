@@ -81,8 +81,8 @@ class TensorStack : public StackTensors {
       args.dc = optional<T>(dc, state, good);
       if (!good || made.memory == nullptr) return py::none();
       py::object dx = py::none(), dh0 = py::none(), dc0 = py::none();
-      // the directions add to dx; else each of its rows is written
-      if (wanted[0]) std::tie(dx, args.dx) = result<T>(sequence_shape(sizes, C_), D_ == 2);
+      // two directions add to dx, and what dropout may mask is added too; else each of its rows is written
+      if (wanted[0]) std::tie(dx, args.dx) = result<T>(sequence_shape(sizes, C_), D_ == 2 || dropout > 0);
       if (wanted[1]) std::tie(dh0, args.dh0) = result<T>(state);
       if (wanted[2]) std::tie(dc0, args.dc0) = result<T>(state);
       py::list dweights;

@@ -36,7 +36,7 @@ class Cell(Accelerated, nn.RNNCellBase):
         lstm = cell == "lstm"
         h0, c0 = pair(hx, lstm)
         form, rows = ("NC", input.shape[0]) if dims == 2 else ("C", 1)
-        plan = Plan(cell, self.input_size, self.hidden_size, 1, False, self.bias, form, rows, 0.0)
+        plan = Plan(cell, self.input_size, self.hidden_size, 1, False, bool(self.bias), form, rows, 0.0)
         _, h, c = self._recur(plan, input, h0, c0)
         return (h, c) if lstm else h
 

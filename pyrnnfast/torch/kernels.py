@@ -60,7 +60,9 @@ class Plan(NamedTuple):
 
     def tape_size(self, x: Tensor) -> Any:
         """Elements of the tape of a call on x."""
-        per_row, per_step = _stack(*self[:6]).tape_sizes(x.dtype == torch.float32)
+        inputs, hidden = int(self.inputs), int(self.hidden)  # SymInts where all sizes may change
+        stack = _stack(self.cell, inputs, hidden, *self[3:6])
+        per_row, per_step = stack.tape_sizes(x.dtype == torch.float32)
         steps: Any = 1  # of all rows together
         for extent in x.shape[:-1]:
             steps = steps * extent
