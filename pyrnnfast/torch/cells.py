@@ -15,6 +15,8 @@ CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
 class Cell(Accelerated, nn.RNNCellBase):
     """What the cells share."""
 
+    proj_size = 0  # as a layer has; to ask for an attribute that is not there takes a microsecond
+
     def _weights(self) -> list[Tensor]:
         own = self._parameters
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
