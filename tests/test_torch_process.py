@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
-from conftest import ENVIRONMENT, python, require
+from conftest import python, require
 from torch_twins import nn, ours, torch
 
 ORDERS = ["import torch, pyrnnfast.torch", "import pyrnnfast, torch, pyrnnfast.torch"]
 
 
 def output(code: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    result = python(code)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -154,14 +145,7 @@ print(resident() - before)
 
 
 def grown(calls: int, threads: int) -> int:
-    result = subprocess.run(
-        [sys.executable, "-c", GROWTH, str(calls), str(threads)],
-        env={**ENVIRONMENT, "MALLOC_ARENA_MAX": "2"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    result = python(GROWTH, str(calls), str(threads), MALLOC_ARENA_MAX="2")
     assert result.returncode == 0, result.stderr
     return int(result.stdout)
 
