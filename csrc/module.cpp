@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   pyrnnfast::register_runtime(m);
   pyrnnfast::register_sample(m);
   pyrnnfast::register_stream(m);
+  pyrnnfast::register_tensors(m);
 }

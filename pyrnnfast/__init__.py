@@ -54,6 +54,7 @@ _SUBMODULES = (
     "runtime",
     "sampling",
     "text",
+    "torch",
     "training",
 )
 

@@ -57,6 +57,57 @@ class Stream:
     def state(self) -> tuple[Array, Array | None]: ...
     def set_state(self, h: Array | None, c: Array | None) -> None: ...
 
+class TensorReader:
+    def __init__(self, tensor_class: type[Any], parameter_class: type[Any]) -> None: ...
+
+class Reuse:
+    def __init__(self) -> None: ...
+    frozen: bool
+
+class TensorStack:
+    def __init__(
+        self,
+        reader: TensorReader,
+        cell: str,
+        inputs: int,
+        hidden: int,
+        layers: int,
+        bidirectional: bool,
+        bias: bool,
+        isa: str | None = None,
+    ) -> None: ...
+    def tape_sizes(self, single: bool) -> tuple[int, int]: ...
+    def forward(
+        self,
+        weights: list[Any],
+        form: str,
+        x: Any,
+        h0: Any,
+        c0: Any,
+        batch_sizes: Any,
+        dropout: float,
+        seed: int,
+        num_threads: int,
+        keep: bool,
+        reuse: Reuse | None,
+    ) -> tuple[Any, Any, Any, Any] | None: ...
+    def backward(
+        self,
+        weights: list[Any],
+        form: str,
+        x: Any,
+        batch_sizes: Any,
+        tape: Any,
+        dy: Any,
+        dh: Any,
+        dc: Any,
+        wanted: list[bool],
+        dropout: float,
+        seed: int,
+        num_threads: int,
+    ) -> tuple[Any, Any, Any, list[Any]] | None: ...
+    def mask(self, form: str, x: Any, batch_sizes: Any, layer: int, dropout: float, seed: int) -> Any: ...
+
 def forward(
     pack: Pack,
     x: Array | Integers,

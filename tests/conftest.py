@@ -48,7 +48,7 @@ def require(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if os.environ.get("PYRNNFAST_REQUIRE_PEERS") == "1":
             pytest.fail(f"PYRNNFAST_REQUIRE_PEERS=1, and {name} is not there: {error}")
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed", allow_module_level=True)
 
 
 def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +59,7 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
         env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
 

@@ -246,7 +246,7 @@ V1 = "32 31 0:29 {top} /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct"
 V2 = "38 31 0:38 {top} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw"
 
 
-@pytest.mark.parametrize("name", ["Pack", "Stream", "Probe", "Tape"])
+@pytest.mark.parametrize("name", ["Pack", "Stream", "Probe", "Tape", "TensorStack", "TensorReader", "Reuse"])
 def test_an_object_that_no_constructor_made_is_refused(name: str) -> None:
     kind = getattr(_core, name)
     empty, x = kind.__new__(kind), np.zeros((1, 1, 1), np.float32)
@@ -261,6 +261,9 @@ def test_an_object_that_no_constructor_made_is_refused(name: str) -> None:
         "Stream": [lambda: empty.state(), lambda: empty.step(x[0]), lambda: empty.set_state(None, None)],
         "Probe": [lambda: empty.read(64, 1), lambda: empty.fma("float32", 1, 1.0, 1.0)],
         "Tape": [lambda: functional.backward(empty)],
+        "TensorStack": [lambda: empty.tape_sizes(True)],
+        "TensorReader": [lambda: _core.TensorStack(empty, "lstm", 1, 1, 1, False, True)],
+        "Reuse": [],
     }[name]
     for call in calls:
         with pytest.raises(TypeError, match=f"got an empty .*{name}$"):

@@ -18,6 +18,13 @@ namespace pyrnnfast {
 // (`T.__new__(T)`) holds nothing; it is a TypeError wherever it is passed.
 struct Handle {};
 
+inline const Cell &find_cell(const std::string &name) {
+  for (const Cell &cell : kCells)
+    if (name == cell.name) return cell;
+  throw py::value_error("cell: got '" + name +
+                        "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
+}
+
 template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;
 
 struct PyPack : Handle {

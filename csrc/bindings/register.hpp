@@ -11,5 +11,6 @@ void register_rnn(pybind11::module_ &m);
 void register_runtime(pybind11::module_ &m);
 void register_sample(pybind11::module_ &m);
 void register_stream(pybind11::module_ &m);
+void register_tensors(pybind11::module_ &m);
 
 }  // namespace pyrnnfast

@@ -23,13 +23,6 @@ struct PyTape : Handle {
   Size steps, rows;
 };
 
-const Cell &find_cell(const std::string &name) {
-  for (const Cell &cell : kCells)
-    if (name == cell.name) return cell;
-  throw py::value_error("cell: got '" + name +
-                        "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
-}
-
 template <class T>
 PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, bool bias,
                      const Level &level) {

@@ -146,6 +146,8 @@ template <class T> struct KernelTable {
   void (*fma_chains)(Size steps, T a, T b, T *x);
   // exclusive or of the words; aligned as a buffer is, count a multiple of kReadWords
   uint64_t (*read_words)(const uint64_t *words, Size count);
+  // of the bytes and where they stand
+  uint64_t (*hash)(const void *data, Size bytes, uint64_t seed);
 };
 
 }  // namespace pyrnnfast

@@ -155,9 +155,9 @@ template <class T> class Backward {
     if (top && args_.dy == nullptr) return;
     k.ldy = pack_.directions * pack_.hidden;
     k.dy = (top ? args_.dy : dinput_[job.layer].data()) + job.direction * pack_.hidden;
-    const Size time = clock_.time(reverse, s, 0);
     if (!clock_.ragged()) {
-      k.dy += (time * clock_.rows() + n0) * k.ldy;
+      k.dy += input_row(job.layer + 1, reverse, s, n0) * k.ldy;
+      if (top && tape_.order == Order::rows_first) k.ldy *= tape_.steps;
     } else if (!top && !reverse) {
       k.dy += (clock_.offset(s) + n0) * k.ldy;
     } else {
@@ -171,7 +171,7 @@ template <class T> class Backward {
   Size input_row(Size layer, bool reverse, Size s, Size n) const {
     const Size time = clock_.time(reverse, s, n);
     if (layer == 0) return tape_.x_row(reverse, s, n);
-    return layer == pack_.layers ? time * tape_.rows + clock_.user(n) : clock_.offset(time) + n;
+    return layer == pack_.layers ? tape_.user_row(time, n) : clock_.offset(time) + n;
   }
 
   // d(gates) of the chunk's first step, which the chunk before it continues from.
@@ -270,8 +270,9 @@ template <class T> class Backward {
   void initial_state(Size i) {
     const Size state = clock_.rows() * pack_.hidden;
     for (Size n = 0; n < clock_.rows(); ++n) {
-      unsorted_row(flows_[i].dh.data() + n * pack_.padded, clock_, n, pack_.hidden, args_.dh0 + i * state);
-      if (pack_.cell.cell_state)
+      if (args_.dh0 != nullptr)
+        unsorted_row(flows_[i].dh.data() + n * pack_.padded, clock_, n, pack_.hidden, args_.dh0 + i * state);
+      if (args_.dc0 != nullptr)
         unsorted_row(flows_[i].dc.data() + n * pack_.padded, clock_, n, pack_.hidden, args_.dc0 + i * state);
     }
     sums_.finish(i, args_.weights[i]);

@@ -2,6 +2,7 @@
 // input with one GEMM per chunk, then walks its steps. The time loop runs inside one parallel region.
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "crew.hpp"
 #include "forward.hpp"
@@ -126,16 +127,17 @@ template <class T> class Forward {
     k.a = pack_.cell.forward[phase].source == Source::hidden ? k.h_prev : k.reset;
     k.lda = ld;
     k.keep = args_.training;
-    if (job.layer + 1 == pack_.layers) {
+    if (job.layer + 1 == pack_.layers && args_.y != nullptr) {
+      const bool reverse = job.direction == 1;
       k.ldy = pack_.directions * pack_.hidden;
       k.y = args_.y + job.direction * pack_.hidden;
       if (clock_.ragged()) {
         k.y_rows = scratch.rows.data();
         for (Size n = 0; n < k.rows; ++n)
-          scratch.rows.data()[n] =
-              clock_.time(job.direction == 1, s, n0 + n) * tape_.rows + clock_.user(n0 + n);
+          scratch.rows.data()[n] = tape_.user_row(clock_.time(reverse, s, n0 + n), n0 + n);
       } else {
-        k.y += (clock_.time(job.direction == 1, s, 0) * tape_.rows + n0) * k.ldy;
+        k.y += tape_.user_row(clock_.time(reverse, s, n0), n0) * k.ldy;
+        if (tape_.order == Order::rows_first) k.ldy *= tape_.steps;
       }
     }
     pack_.kernels.forward[int(pack_.cell.kind)][phase](k);
@@ -153,23 +155,38 @@ template <class T> class Forward {
   Crew crew_;
 };
 
-template <class T>
-void allocate(const ForwardArgs<T> &args, const Plan &plan, Tape<T> &tape, Size layer, Size i) {
+// The histories' buffers, still empty: pieces of args.memory, or their own.
+template <class T> void allocate(const ForwardArgs<T> &args, Size chunk, Tape<T> &tape) {
   const Pack<T> &pack = *tape.pack;
   const Clock &clock = tape.clock;
-  History<T> &history = tape.histories[i];
-  const Size N = clock.rows(), ld = tape.ld, state = N * pack.hidden;
-  history.training = args.training;
-  history.whole_h = args.training || layer + 1 < pack.layers;
-  const Size kept = args.training ? clock.total() : N;
-  history.h0 = sorted_state(args.h0 ? args.h0 + i * state : nullptr, clock, pack.hidden, ld);
-  history.h = Buffer<T>((history.whole_h ? clock.total() : 2 * N) * ld);
-  history.gates = Buffer<T>((args.training ? clock.total() : plan.chunk * N) * pack.row());
-  if (pack.cell.cell_state) {
-    history.c0 = sorted_state(args.c0 ? args.c0 + i * state : nullptr, clock, pack.hidden, ld);
-    history.c = Buffer<T>(kept * ld);
+  const Size N = clock.rows(), ld = tape.ld, kept = args.training ? clock.total() : N;
+  T *memory = args.memory;
+  const auto take = [&](Size count) {
+    return args.memory == nullptr ? Buffer<T>(count) : Buffer<T>::over(std::exchange(memory, memory + count));
+  };
+  for (Size i = 0; i < pack.layers * pack.directions; ++i) {
+    History<T> &history = tape.histories[i];
+    history.training = args.training;
+    history.whole_h = args.training || i / pack.directions + 1 < pack.layers;
+    history.h0 = take(N * ld);
+    history.h = take((history.whole_h ? clock.total() : 2 * N) * ld);
+    history.gates = take((args.training ? clock.total() : chunk * N) * pack.row());
+    if (pack.cell.cell_state) {
+      history.c0 = take(N * ld);
+      history.c = take(kept * ld);
+    }
+    if (pack.cell.reset_state) history.reset = take(kept * ld);
   }
-  if (pack.cell.reset_state) history.reset = Buffer<T>(kept * ld);
+}
+
+template <class T> void begin_states(const ForwardArgs<T> &args, Tape<T> &tape) {
+  const Size H = tape.pack->hidden, state = tape.rows * H;
+  for (std::size_t i = 0; i < tape.histories.size(); ++i) {
+    History<T> &history = tape.histories[i];
+    const auto from = [&](const T *user) { return user == nullptr ? nullptr : user + Size(i) * state; };
+    sort_state(from(args.h0), tape.clock, H, tape.ld, history.h0.data());
+    if (tape.pack->cell.cell_state) sort_state(from(args.c0), tape.clock, H, tape.ld, history.c0.data());
+  }
 }
 
 template <class T> void final_states(const ForwardArgs<T> &args, Tape<T> &tape, Size i) {
@@ -191,8 +208,8 @@ template <class T>
 Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
     : plan(make_plan(*tape.pack, tape.clock, args.threads, false)) {
   const Pack<T> &pack = *tape.pack;
-  for (Size layer = 0; layer < pack.layers; ++layer)
-    for (Size d = 0; d < pack.directions; ++d) allocate(args, plan, tape, layer, layer * pack.directions + d);
+  allocate(args, plan.chunk, tape);
+  begin_states(args, tape);
   ld_input = row_stride<T>(pack.widest());
   const Size gathered = std::min(kProductRows, plan.chunk * tape.rows);
   for (int i = 0; i < plan.threads; ++i)
@@ -211,6 +228,15 @@ template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
                row_stride<T>(args.pack->padded),
                {}};
   tape.histories.resize(args.pack->layers * args.pack->directions);
+  tape.order = args.order;
+  tape.x_next = args.x_next < 0 ? args.pack->inputs : args.x_next;
+  tape.x_step = args.x_step < 0 ? args.rows * args.pack->inputs : args.x_step;
+  return tape;
+}
+
+template <class T> Tape<T> reopen(const ForwardArgs<T> &args) {
+  Tape<T> tape = new_tape(args);
+  allocate(args, 0, tape);
   return tape;
 }
 
@@ -229,6 +255,8 @@ template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args) 
 
 template struct Workspace<float>;
 template struct Workspace<double>;
+template Tape<float> reopen(const ForwardArgs<float> &);
+template Tape<double> reopen(const ForwardArgs<double> &);
 template Tape<float> new_tape(const ForwardArgs<float> &);
 template Tape<double> new_tape(const ForwardArgs<double> &);
 template bool run_forward(const ForwardArgs<float> &, Tape<float> &, Workspace<float> &);

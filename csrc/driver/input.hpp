@@ -20,7 +20,7 @@ template <class T> class LayerInput {
   void gather(Size s, Size n, T *dst) const {
     const Clock &clock = tape_.clock;
     if (layer_ == 0) {
-      std::memcpy(dst, tape_.x + tape_.x_row(reverse_, s, n) * width(), std::size_t(width()) * sizeof(T));
+      std::memcpy(dst, tape_.x_at(reverse_, s, n), std::size_t(width()) * sizeof(T));
       return;
     }
     const Size time = clock.time(reverse_, s, n);

@@ -21,15 +21,18 @@ template <class T> Buffer<T> strips(Size vectors, Size width, Size depth, Size l
 
 template <class T>
 Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L, Size D,
-              const std::vector<LayerWeights<T>> &weights, int threads)
-    : kernels(table), cell(c), inputs(C), hidden(H), layers(L), directions(D),
-      padded((H + table.lanes - 1) / table.lanes * table.lanes), groups(padded / table.lanes) {
+              const std::vector<LayerWeights<T>> &weights, int threads, Use use)
+    : kernels(table), cell(c), inputs(C), hidden(H), layers(L), directions(D), padded(padded_units(table, H)),
+      groups(padded / table.lanes) {
   std::vector<PackArgs<T>> work;
   Size elements = 0;
   for (Size i = 0; i < L * D; ++i) {
-    packs.push_back(allocate(i < D ? C : D * H));
-    add_matrices(weights[i], packs.back(), work);
-    add_biases(weights[i], packs.back());
+    packs.push_back(allocate(i < D ? C : D * H, use));
+    if (use != Use::backward) {
+      add_forward(weights[i], packs.back(), work);
+      add_biases(weights[i], packs.back());
+    }
+    if (use != Use::forward) add_backward(weights[i], packs.back(), work);
     elements += c.gates * H * (packs.back().inputs + H);
   }
   std::atomic<std::size_t> next{0};
@@ -38,34 +41,37 @@ Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L
   });
 }
 
-template <class T> LayerPack<T> Pack<T>::allocate(Size C) const {
+template <class T> LayerPack<T> Pack<T>::allocate(Size C, Use use) const {
   LayerPack<T> out;
   out.inputs = C;
   const bool padding = padded != hidden;
-  out.input = strips<T>(cell.projected * groups, 2, C, kernels.lanes, padding);
-  out.input_back =
-      strips<T>((C + kernels.lanes - 1) / kernels.lanes, 2, cell.projected * padded, kernels.lanes, padding);
-  for (int p = 0; p < cell.phases; ++p) {
-    const ForwardPhase &phase = cell.forward[p];
-    const BackwardPhase &back = cell.backward[p];
-    out.hidden[p] =
-        strips<T>(groups * (phase.last - phase.first), phase.width, hidden, kernels.lanes, padding);
-    out.hidden_back[p] = strips<T>(groups, 2, (back.last - back.first) * padded, kernels.lanes, padding);
+  if (use != Use::backward) {
+    out.input = strips<T>(cell.projected * groups, 2, C, kernels.lanes, padding);
+    for (int p = 0; p < cell.phases; ++p) {
+      const ForwardPhase &phase = cell.forward[p];
+      out.hidden[p] =
+          strips<T>(groups * (phase.last - phase.first), phase.width, hidden, kernels.lanes, padding);
+    }
+    out.input_bias = Buffer<T>(cell.projected * padded, true);
+    out.hidden_bias = Buffer<T>(cell.slots * padded, true);
   }
-  out.input_bias = Buffer<T>(cell.projected * padded, true);
-  out.hidden_bias = Buffer<T>(cell.slots * padded, true);
+  if (use != Use::forward) {
+    out.input_back = strips<T>((C + kernels.lanes - 1) / kernels.lanes, 2, cell.projected * padded,
+                               kernels.lanes, padding);
+    for (int p = 0; p < cell.phases; ++p) {
+      const BackwardPhase &back = cell.backward[p];
+      out.hidden_back[p] = strips<T>(groups, 2, (back.last - back.first) * padded, kernels.lanes, padding);
+    }
+  }
   return out;
 }
 
 template <class T>
-void Pack<T>::add_matrices(const LayerWeights<T> &w, LayerPack<T> &out,
-                           std::vector<PackArgs<T>> &work) const {
+void Pack<T>::add_forward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const {
   const Size C = out.inputs, H = hidden, lanes = kernels.lanes;
-  for (int slot = 0; slot < cell.projected; ++slot) {
-    const T *rows = w.weight_ih + cell.input_gate[slot] * H * C;
-    work.push_back({rows, 1, C, C, H, out.input.data(), C, 2, 0, slot * padded});
-    work.push_back({rows, C, 1, H, C, out.input_back.data(), cell.projected * padded, 2, slot * padded, 0});
-  }
+  for (int slot = 0; slot < cell.projected; ++slot)
+    work.push_back(
+        {w.weight_ih + cell.input_gate[slot] * H * C, 1, C, C, H, out.input.data(), C, 2, 0, slot * padded});
   for (int p = 0; p < cell.phases; ++p) {
     const ForwardPhase &phase = cell.forward[p];
     const Size count = phase.last - phase.first;
@@ -76,6 +82,17 @@ void Pack<T>::add_matrices(const LayerWeights<T> &w, LayerPack<T> &out,
         work.push_back({rows, 1, H, H, std::min(lanes, H - group * lanes), out.hidden[p].data(), H,
                         phase.width, 0, column});
       }
+  }
+}
+
+template <class T>
+void Pack<T>::add_backward(const LayerWeights<T> &w, LayerPack<T> &out,
+                           std::vector<PackArgs<T>> &work) const {
+  const Size C = out.inputs, H = hidden;
+  for (int slot = 0; slot < cell.projected; ++slot)
+    work.push_back({w.weight_ih + cell.input_gate[slot] * H * C, C, 1, H, C, out.input_back.data(),
+                    cell.projected * padded, 2, slot * padded, 0});
+  for (int p = 0; p < cell.phases; ++p) {
     const BackwardPhase &back = cell.backward[p];
     for (Size slot = back.first; slot < back.last; ++slot)
       work.push_back({w.weight_hh + cell.hidden_gate[slot] * H * H, H, 1, H, H, out.hidden_back[p].data(),

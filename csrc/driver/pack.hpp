@@ -29,10 +29,16 @@ template <class T> struct LayerPack {
   Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns H
 };
 
+enum class Use { both, forward, backward };  // which calls a pack serves; the other's operands stay empty
+
+template <class T> Size padded_units(const KernelTable<T> &kernels, Size hidden) {
+  return (hidden + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
+}
+
 template <class T> struct Pack {
   // `weights` has layers * directions entries, the layer first. Throws std::bad_alloc.
   Pack(const KernelTable<T> &kernels, const Cell &cell, Size inputs, Size hidden, Size layers,
-       Size directions, const std::vector<LayerWeights<T>> &weights, int threads);
+       Size directions, const std::vector<LayerWeights<T>> &weights, int threads, Use use = Use::both);
 
   const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }
   Size widest() const { return std::max(packs.front().inputs, packs.back().inputs); }  // input of a layer
@@ -46,8 +52,9 @@ template <class T> struct Pack {
   std::vector<LayerPack<T>> packs;
 
  private:
-  LayerPack<T> allocate(Size layer_inputs) const;
-  void add_matrices(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
+  LayerPack<T> allocate(Size layer_inputs, Use use) const;
+  void add_forward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
+  void add_backward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
   void add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const;
 };
 

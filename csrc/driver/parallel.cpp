@@ -68,7 +68,7 @@ class FlushSubnormals {
 
 std::atomic<bool> team_taken{false};
 std::atomic<bool> forked{false};
-std::atomic<int> chosen_threads{0};
+std::atomic<int> chosen_threads{0}, chosen_team{0};
 
 int positive_integer(const char *text) {
   if (text == nullptr) return 0;
@@ -135,7 +135,8 @@ void run_team(int threads, const std::function<void(Member)> &work) {
   const FlushSubnormals flush;
   if (threads <= 1 || forked.load() || team_taken.exchange(true)) return work({0, 1});
   // calls of fewer threads take the same team: libgomp thrashes when its size alternates
-  const int team = std::max(threads, usable_threads(default_threads()));
+  const int chosen = chosen_team.load(), common = chosen > 0 ? chosen : default_threads();
+  const int team = std::max(threads, usable_threads(common));
   Barrier
       end;  // libgomp's own spins for milliseconds, on the processor that a late thread may be waiting for
   // libgomp hands over to the team unseen by the thread sanitizer, which would report all that threads share
@@ -161,6 +162,8 @@ int default_threads() {
 }
 
 void set_default_threads(int threads) { chosen_threads.store(threads); }
+
+void set_team(int threads) { chosen_team.store(threads); }
 
 void after_fork_in_child() { forked.store(true); }
 

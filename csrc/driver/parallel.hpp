@@ -47,7 +47,8 @@ void run_team(int threads, const std::function<void(Member)> &work);
 int usable_threads(int wanted);
 int default_threads();         // set_default_threads, then OMP_NUM_THREADS, then affinity and cgroups
 void set_default_threads(int threads);
-void after_fork_in_child();    // from here on everything is serial
+void set_team(int threads);  // from here on a team is as large as that of another library in this process
+void after_fork_in_child();  // from here on everything is serial
 bool in_forked_child();
 std::string openmp_runtime();  // the library that is loaded
 

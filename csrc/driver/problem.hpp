@@ -18,7 +18,7 @@ template <class T> struct ForwardArgs {
   const T *x;                      // [T][N][C] in; with ids [V][C], a table
   const T *h0, *c0;                // [L*D][N][H] in; null: zero. c0 for the LSTM only
   const int64_t *lengths;          // [N] in, 0..T; null: all T
-  T *y;                            // [T][N][D*H] out; must be zero where a row has ended
+  T *y;                            // [T][N][D*H] out; must be zero where a row has ended. May be null
   T *h, *c;                        // [L*D][N][H] out: final states; c for the LSTM only
   LayerDropout<T> dropout;         // between layers, in training
   bool training;                   // make a tape
@@ -26,19 +26,22 @@ template <class T> struct ForwardArgs {
   std::function<bool()> interrupted;  // polled by the calling thread; true: give up. May be empty
   const int64_t *ids = nullptr;    // [T][N] in: the row of the table that is read; null: x is no table
   Size table = 0;                  // V
+  Order order = Order::steps_first;  // of x, y and their gradients, where there are no ids
+  Size x_step = -1, x_next = -1;  // strides of x, in elements, as the tape names them; negative: [T][N][C]
+  T *memory = nullptr;  // of the tape, Tape::elements, aligned, to be handed to `reopen`; null: its own
 };
 
 template <class T> struct WeightGradients {
   T *weight_ih, *weight_hh;  // [G*H, C], [G*H, H] out
-  T *bias_ih, *bias_hh;      // [G*H] out; null without biases
+  T *bias_ih, *bias_hh;  // [G*H] out; null without biases
 };
 
 template <class T> struct BackwardArgs {
-  Tape<T> *tape;                   // read only in effect
-  const T *dy;                     // [T][N][D*H] in; null: zero. Read only where a row has not ended
-  const T *dh, *dc;                // [L*D][N][H] in: gradients of the final states; null: zero
-  T *dx;                           // out, of x's shape, must be zero; null: not wanted
-  T *dh0, *dc0;                    // [L*D][N][H] out; dc0 for the LSTM only
+  Tape<T> *tape;  // read only in effect
+  const T *dy;  // [T][N][D*H] in; null: zero. Read only where a row has not ended
+  const T *dh, *dc;  // [L*D][N][H] in: gradients of the final states; null: zero
+  T *dx;  // out, of x's shape, must be zero; null: not wanted
+  T *dh0, *dc0;  // [L*D][N][H] out; null: not wanted. dc0 for the LSTM only
   std::vector<WeightGradients<T>> weights;  // [L * D]
   int threads;
   std::function<bool()> interrupted;
@@ -48,6 +51,9 @@ template <class T> struct BackwardArgs {
 // written.
 struct Interrupted {};
 template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args);
+// The tape that forward wrote to args.memory; the pack may be another one of the same weights. Only x, the
+// sizes, lengths, order and dropout of args are read.
+template <class T> Tape<T> reopen(const ForwardArgs<T> &args);
 template <class T> void backward(const BackwardArgs<T> &args);
 
 }  // namespace pyrnnfast

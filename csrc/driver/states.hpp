@@ -9,11 +9,16 @@
 
 namespace pyrnnfast {
 
-template <class T> Buffer<T> sorted_state(const T *user, const Clock &clock, Size hidden, Size stride) {
-  Buffer<T> out(clock.rows() * stride, true);
+template <class T> void sort_state(const T *user, const Clock &clock, Size hidden, Size stride, T *out) {
+  std::fill_n(out, clock.rows() * stride, T(0));
   if (user != nullptr)
     for (Size n = 0; n < clock.rows(); ++n)
-      std::copy_n(user + clock.user(n) * hidden, hidden, out.data() + n * stride);
+      std::copy_n(user + clock.user(n) * hidden, hidden, out + n * stride);
+}
+
+template <class T> Buffer<T> sorted_state(const T *user, const Clock &clock, Size hidden, Size stride) {
+  Buffer<T> out(clock.rows() * stride);
+  sort_state(user, clock, hidden, stride, out.data());
   return out;
 }
 

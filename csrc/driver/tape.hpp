@@ -10,6 +10,10 @@
 
 namespace pyrnnfast {
 
+// How the user's sequences lie in memory: [T][N], [N][T], or without the steps past a row's end, all rows of
+// step 0, then those of step 1 and so on, longest rows first (PyTorch's PackedSequence).
+enum class Order { steps_first, rows_first, packed };
+
 // One layer and direction, in the order of its own clock: index offset(s) + n for step s and sorted row n.
 template <class T> struct History {
   Buffer<T> h0, c0;  // [N][ld] initial states, sorted
@@ -60,15 +64,35 @@ template <class T> struct Tape {
   LayerDropout<T> dropout;
   Size ld;           // stride of states
   std::vector<History<T>> histories;  // [layers * directions]
+  Order order = Order::steps_first;
+  Size x_step = 0, x_next = 0;  // elements of x from a step, from a row, to the next; packed: x_next alone
 
-  // Row of x that sorted row n reads at step s of a direction's clock.
+  // Index in the user's sequences of sorted row n at a time.
+  Size user_row(Size time, Size n) const {
+    if (order == Order::packed) return clock.offset(time) + n;
+    return order == Order::rows_first ? clock.user(n) * steps + time : time * rows + clock.user(n);
+  }
+  // Row of x, or with ids of the table, that sorted row n reads at step s of a direction's clock.
   Size x_row(bool reverse, Size s, Size n) const {
-    const Size row = clock.time(reverse, s, n) * rows + clock.user(n);
+    const Size row = user_row(clock.time(reverse, s, n), n);
     return ids == nullptr ? row : ids[row];
+  }
+  const T *x_at(bool reverse, Size s, Size n) const {
+    if (ids != nullptr) return x + x_row(reverse, s, n) * x_next;
+    const Size time = clock.time(reverse, s, n);
+    if (order == Order::packed) return x + user_row(time, n) * x_next;
+    return x + time * x_step + clock.user(n) * x_next;
   }
   // Whether the table is projected whole, instead of the rows that are read. A row that is read once or twice
   // is not worth its share of two more buffers.
   bool by_table() const { return ids != nullptr && 2 * table <= clock.total(); }
+
+  // Elements of a tape in training: all of a layer's and direction's history, each piece aligned.
+  static Size elements(const Cell &cell, Size padded, Size runs, Size rows, Size total) {
+    const Size ld = row_stride<T>(padded), row = row_stride<T>(cell.slots * padded);
+    const Size kept = 1 + cell.cell_state;
+    return runs * (rows * ld * kept + total * (row + ld * (kept + cell.reset_state)));
+  }
 
   History<T> &at(Size layer, Size direction) { return histories[layer * pack->directions + direction]; }
   const History<T> &at(Size layer, Size direction) const {

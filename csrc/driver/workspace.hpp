@@ -42,6 +42,12 @@ template <class T> class Buffer {
     std::swap(data_, other.data_);
     return *this;
   }
+  // A view of the caller's memory, which must be aligned and outlive it.
+  static Buffer over(T *data) {
+    Buffer view;
+    view.data_ = data;
+    return view;
+  }
   ~Buffer() {
     if (block_.bytes > 0)
       give_block(block_);

@@ -5,6 +5,7 @@
 #include "elman.hpp"
 #include "gemm.hpp"
 #include "gru.hpp"
+#include "hash.hpp"
 #include "lstm.hpp"
 #include "pack.hpp"
 #include "probe.hpp"
@@ -46,6 +47,7 @@ const KernelTable<real> PYRNNFAST_TABLE = {
     kChains,
     fma_chains,
     read_words,
+    hash,
 };
 
 }  // namespace pyrnnfast

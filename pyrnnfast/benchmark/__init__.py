@@ -6,18 +6,20 @@ print(benchmark.markdown(report))
 """
 
 from pyrnnfast.benchmark.case import Case, MismatchError
-from pyrnnfast.benchmark.peers import PEERS, Peer, UnsupportedError
+from pyrnnfast.benchmark.peers import BRIDGE, PEERS, Peer, UnsupportedError
 from pyrnnfast.benchmark.roofline import Roofline
 from pyrnnfast.benchmark.run import Report, Row, measure, run, start
 from pyrnnfast.benchmark.shapes import TASKS, Shape, Workload
-from pyrnnfast.benchmark.suites import SUITES, parse_shape, shape_suite, suite
+from pyrnnfast.benchmark.suites import STEPWISE_SUITES, SUITES, parse_shape, shape_suite, suite
 from pyrnnfast.benchmark.summary import Summary, summarize
 from pyrnnfast.benchmark.table import markdown, rich_tables, to_json
 from pyrnnfast.benchmark.timing import QUICK, THOROUGH, Pacing, Timing
 
 __all__ = [
+    "BRIDGE",
     "PEERS",
     "QUICK",
+    "STEPWISE_SUITES",
     "SUITES",
     "TASKS",
     "THOROUGH",

@@ -49,6 +49,7 @@ class Workload:
 
     ragged: each row has a length of its own, uniform in 1..T, the same on every machine.
     streaming: a call begins with the state that the call before it ended with, and gives the new one.
+    stepwise: through a module of one step, as `LSTMCell` is, which is called T times.
     suite: where it was taken from. uncut: T before it was cut to bound a call's time; 0 if it was not.
     """
 
@@ -57,6 +58,7 @@ class Workload:
     tasks: tuple[str, ...] = tuple(TASKS)
     ragged: bool = False
     streaming: bool = False
+    stepwise: bool = False
     suite: str = ""
     uncut: int = 0
 
@@ -69,7 +71,8 @@ class Workload:
         text = str(self.shape)
         if self.uncut:
             text = f"T {self.uncut} cut to {text.removeprefix('T ')}"
-        return text + (", ragged" if self.ragged else "") + (", streaming" if self.streaming else "")
+        kinds = {"ragged": self.ragged, "streaming": self.streaming, "stepwise": self.stepwise}
+        return ", ".join([text, *(kind for kind, is_so in kinds.items() if is_so)])
 
     def lengths(self) -> Integers | None:
         """Return each row's length, [N] in 1..T; None when all are T."""

@@ -84,16 +84,34 @@ SUITES: dict[str, tuple[Workload, ...]] = {
 streaming: one step a call. ragged: lengths uniform in 1..T, and one shape of it padded. text: a document
 classifier's. tiny: every cell in microseconds, to see that everything runs."""
 
+STEPWISE_SUITES: dict[str, tuple[Workload, ...]] = {
+    "cells": tuple(
+        workload
+        for cell in CELLS
+        for workload in (
+            *(
+                Workload(cell, Shape(1, rows, hidden, hidden), ("forward",), streaming=True, stepwise=True)
+                for rows in (1, 16)
+                for hidden in (64, 128, 256)
+            ),
+            Workload(cell, Shape(20, 16, 128, 128), stepwise=True),
+        )
+    ),
+}
+"""Suites of modules that take one step a call, for PyTorch with and without ours in its place."""
+
 
 def suite(name: str, cells: Iterable[str] | None = None) -> list[Workload]:
     """Return the workloads of a suite, all or only those of the given cells.
 
-    name: a key of SUITES. cells: keys of GATES; one that the suite lacks is put on its first cell's shapes.
+    name: a key of SUITES or STEPWISE_SUITES. cells: keys of GATES; one that the suite lacks is put on its
+    first cell's shapes.
     Raises ValueError for an unknown name.
     """
-    if name not in SUITES:
-        raise ValueError(f"suite must be one of {', '.join(SUITES)}, got {name!r}")
-    return _of_cells([replace(workload, suite=name) for workload in SUITES[name]], cells)
+    every = SUITES | STEPWISE_SUITES
+    if name not in every:
+        raise ValueError(f"suite must be one of {', '.join(every)}, got {name!r}")
+    return _of_cells([replace(workload, suite=name) for workload in every[name]], cells)
 
 
 def shape_suite(texts: Iterable[str], cells: Iterable[str] | None = None) -> list[Workload]:

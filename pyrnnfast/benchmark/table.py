@@ -159,10 +159,10 @@ def to_json(report: Report) -> dict[str, Any]:
     "schema", "machine", "versions", "threads", "pacing", "absent", "rooflines" (by instruction set, the
     default first), "left_out" (rows that were not measured, by suite), "ragged" (our time in units of the
     padded batch's), "summary" (see `Summary`), and "rows", each with "suite", "cell", "shape", "uncut" (T
-    before it was cut, else 0), "ragged", "streaming", "task", "flops", "limit" (seconds at least), "bound"
-    (what limits it), "bounds" (seconds by each), "best" (the fastest peer), "skipped" (why, by library),
-    "memory_skipped" (why the memory of a library was not measured), and "results": by library median, low,
-    high, calls, first, gflops, ratio, of_limit and memory.
+    before it was cut, else 0), "ragged", "streaming", "stepwise", "task", "flops", "limit" (seconds at
+    least), "bound" (what limits it), "bounds" (seconds by each), "best" (the fastest peer), "skipped" (why,
+    by library), "memory_skipped" (why the memory of a library was not measured), and "results": by library
+    median, low, high, calls, first, gflops, ratio, of_limit and memory.
     """
     return {
         "schema": SCHEMA,
@@ -188,6 +188,7 @@ def _row(row: Row) -> dict[str, Any]:
         "uncut": workload.uncut,
         "ragged": workload.ragged,
         "streaming": workload.streaming,
+        "stepwise": workload.stepwise,
         "task": row.task,
         "flops": workload.flops(row.task),
         "limit": row.limit,

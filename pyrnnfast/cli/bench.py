@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -36,13 +37,18 @@ def bench(
         list[str] | None,
         typer.Option(
             help="Which shapes: overview (the default), deepbench, small, streaming, ragged, text, tiny (to "
-            "try it out), or all (but overview and tiny); may be repeated."
+            "try it out), with --bridge also cells, or all (but overview and tiny, the default of --bridge); "
+            "may be repeated."
         ),
     ] = None,
     shape: Annotated[
         list[str] | None, typer.Option(metavar="T,N,C,H,L,D", help="This shape; L and D may be left out.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only forward or only training.")] = None,
+    bridge: Annotated[
+        bool,
+        typer.Option("--bridge", help="Measure PyTorch's modules, accelerated, against themselves as is."),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Finish within two minutes: fewer, shorter rows.")
     ] = False,
@@ -65,6 +71,7 @@ def bench(
     """Measure speed against PyTorch, ONNX Runtime, OpenVINO and the NumPy reference, as far as installed.
 
     Every library gets the same weights and inputs, and its results are held against ours before it is timed.
+    With --bridge it is PyTorch's modules after accelerate against the same as they were, and nothing else.
     Ctrl-C ends the run with the rows that are done.
     """
     from pyrnnfast import benchmark, runtime
@@ -76,7 +83,7 @@ def bench(
         raise ValueError(f"--threads must be 0 to {MAX_THREADS}, got {threads}")
     if task is not None and task not in benchmark.TASKS:
         raise ValueError(f"--task must be one of {', '.join(benchmark.TASKS)}, got {task}")
-    workloads = choose(suite or [], shape or [], cell or [], task)
+    workloads = choose(suite or [], shape or [], cell or [], task, bridge)
     for option, file in {"--json": json_file, "--plot": plot}.items():
         if file is not None and (file.is_dir() or not file.parent.is_dir()):
             raise ValueError(f"{option} must be a file in an existing folder, got {file}")
@@ -86,8 +93,11 @@ def bench(
         raise ValueError(f"--json and --plot must be two files, got {plot} for both")
     if plot is not None:
         plots.figure_class()
+    if bridge:
+        importlib.import_module("pyrnnfast.torch")  # raises ImportError, which names the extra, without torch
     pacing = benchmark.QUICK if quick else benchmark.THOROUGH
-    report = benchmark.start(threads or runtime.get_num_threads(), pacing, roofline=True)
+    peers = benchmark.BRIDGE if bridge else benchmark.PEERS
+    report = benchmark.start(threads or runtime.get_num_threads(), pacing, peers, roofline=True)
     try:
         rows = benchmark.measure(report, workloads, memory=not quick if memory is None else memory)
         for _ in shown(rows, sum(len(workload.tasks) for workload in workloads)):
@@ -103,22 +113,25 @@ def bench(
                     plots.save(report, plot)
 
 
-def choose(suites: list[str], shapes: list[str], cells: list[str], task: str | None) -> list[Workload]:
+def choose(
+    suites: list[str], shapes: list[str], cells: list[str], task: str | None, bridge: bool = False
+) -> list[Workload]:
     """Return the workloads that the options name; raise ValueError for a name that is none."""
     from pyrnnfast import benchmark
 
-    known = [*benchmark.SUITES, "all"]
+    offered = [*benchmark.SUITES, *(benchmark.STEPWISE_SUITES if bridge else ())]
+    known = [*offered, "all"]
     for name in suites:
         if name not in known:
             raise ValueError(f"--suite must be one of {', '.join(known)}, got {name}")
     for name in cells:
         if name not in CELLS:
             raise ValueError(f"--cell must be one of {', '.join(CELLS)}, got {name}")
-    if "all" in suites:
-        suites = [*suites, *(name for name in benchmark.SUITES if name not in ("overview", "tiny"))]
-        suites.remove("all")
     if not suites and not shapes:
-        suites = ["overview"]
+        suites = ["all" if bridge else "overview"]
+    if "all" in suites:
+        suites = [*suites, *(name for name in offered if name not in ("overview", "tiny"))]
+        suites.remove("all")
     chosen = [CELLS[name] for name in cells] or None
     found = [workload for name in dict.fromkeys(suites) for workload in benchmark.suite(name, chosen)]
     try:
@@ -129,6 +142,10 @@ def choose(suites: list[str], shapes: list[str], cells: list[str], task: str | N
         found = [replace(workload, tasks=(task,)) for workload in found if task in workload.tasks]
     if not found:
         raise ValueError(f"--task must be one that the suite has, got {task}")
+    if bridge:
+        found = [workload for workload in found if workload.cell in benchmark.BRIDGE[0].cells]
+        if not found:
+            raise ValueError(f"--cell must be one that PyTorch has, got {', '.join(cells)}")
     return found
 
 

@@ -4,6 +4,7 @@ To add one, write a subclass of Peer in a file here and name it in PEERS.
 """
 
 from pyrnnfast.benchmark.peers.base import Peer, UnsupportedError
+from pyrnnfast.benchmark.peers.bridge import BRIDGE, Accelerated
 from pyrnnfast.benchmark.peers.onnx_runtime import OnnxRuntime
 from pyrnnfast.benchmark.peers.openvino import OpenVINO
 from pyrnnfast.benchmark.peers.ours import Ours, OursStream
@@ -11,7 +12,9 @@ from pyrnnfast.benchmark.peers.pytorch import PyTorch
 from pyrnnfast.benchmark.peers.reference import Reference
 
 __all__ = [
+    "BRIDGE",
     "PEERS",
+    "Accelerated",
     "OnnxRuntime",
     "OpenVINO",
     "Ours",

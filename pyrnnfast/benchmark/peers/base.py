@@ -30,6 +30,8 @@ class Peer(ABC):
     tasks: ClassVar[Sequence[str]] = tuple(TASKS)
     rival: ClassVar[bool] = True
     """Whether speed is compared with it: not with our own, nor with the reference."""
+    stepwise: ClassVar[bool] = False
+    """Whether it has modules of one step that are measured."""
     slow: ClassVar[bool] = False
     """Whether it is left out where a call would take long."""
 
@@ -52,6 +54,8 @@ class Peer(ABC):
         """Say why it cannot do a task of a workload; nothing if it can."""
         if task not in cls.tasks:
             return "does not train"
+        if workload.stepwise and not cls.stepwise:
+            return "is measured by whole sequences"
         return "" if workload.cell in cls.cells else f"has no {LABELS[workload.cell]}"
 
     def call(self, task: str) -> Callable[[], Any]:

@@ -1,0 +1,84 @@
+"""Where the kernels do not reach: PyTorch's own code runs then, and is counted.
+
+A module may have two attributes of ours, neither of which must exist: `_pyrnnfast_backend`, "auto" (default)
+or "strict", which raises instead of falling back; and `_pyrnnfast_counts`, calls by reason, those that ran on
+the kernels under "kernels". Nothing is counted in traced code: a graph would be compiled anew at each call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.utils.rnn import PackedSequence
+
+KERNELS = "kernels"
+MISFIT = "arguments that the kernels do not take"
+PLAIN = (Tensor, nn.Parameter, type(None))
+FLOATS = (torch.float32, torch.float64)
+
+_autocasts: Any = torch._C._is_any_autocast_enabled
+_transform: Any = torch._C._functorch.peek_interpreter_stack
+_trace: Any = torch._C._get_tracing_state
+_modes: Any = torch._C._len_torch_dispatch_stack
+
+
+def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
+    """Say why a call is PyTorch's own to run; None if it is for the kernels, shapes apart.
+
+    Arguments that are wrong get None too: PyTorch's code is then called to raise its error.
+    """
+    x = input
+    if type(x) is not Tensor:
+        x = input[0] if isinstance(input, PackedSequence) else input
+        if not isinstance(x, Tensor):
+            return None
+    if getattr(module, "proj_size", 0):
+        return "proj_size"
+    if not x.is_cpu:
+        return f"device {x.device.type}"
+    if x.dtype not in FLOATS:
+        return f"dtype {x.dtype}"
+    if torch.compiler.is_compiling():
+        if torch.is_autocast_enabled("cpu"):
+            return "autocast"
+        return "torch.onnx.export" if torch.onnx.is_in_onnx_export() else None
+    if _autocasts():
+        return "autocast"
+    if forward_ad._current_level >= 0:
+        return "forward-mode AD"
+    if _transform() is not None:
+        return "a transform of torch.func"
+    if _trace() is not None:
+        return "torch.onnx.export" if torch.onnx.is_in_onnx_export() else "torch.jit.trace"
+    if _modes() == 0:
+        for tensor in (x, *hx) if isinstance(hx, (tuple, list)) else (x, hx):
+            if type(tensor) not in PLAIN:
+                return f"tensors of class {type(tensor).__name__}"
+    return None
+
+
+def traced() -> bool:
+    """Whether the call must be one operator: it goes into a graph, or a mode looks at each operator."""
+    compiling: bool = torch.compiler.is_compiling()
+    return compiling or _modes() > 0
+
+
+def count(module: nn.Module, why: str) -> None:
+    """Count a call; in strict mode raise RuntimeError if the kernels are not to run it."""
+    if torch.compiler.is_compiling():
+        return
+    own = module.__dict__
+    counts = own.get("_pyrnnfast_counts")
+    if counts is None:
+        counts = own["_pyrnnfast_counts"] = {}
+    counts[why] = counts.get(why, 0) + 1
+
+
+def refuse(module: nn.Module, why: str) -> None:
+    """Raise RuntimeError in strict mode."""
+    if module.__dict__.get("_pyrnnfast_backend", "auto") == "strict":
+        name = type(module).__name__
+        raise RuntimeError(f"backend must be 'auto' for {name} to fall back, got 'strict' and {why}")

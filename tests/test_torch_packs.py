@@ -1,0 +1,171 @@
+"""Packed weights are used again only where no value changed: each way to change one is seen."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+from torch_twins import CELLS, LAYERS, leaves, nn, ours, torch
+
+from pyrnnfast.torch import packs
+
+
+def fused_adam(module: object) -> None:
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.1, fused=True)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
+def through_data(module: object) -> None:
+    module.weight_hh_l0.data[-1, -1] += 1
+
+
+def through_numpy(module: object) -> None:
+    module.weight_hh_l0.detach().numpy()[0, 0] += 1
+
+
+def in_place(module: object) -> None:
+    with torch.no_grad():
+        module.bias_hh_l0.add_(0.5)
+
+
+def new_data(module: object) -> None:
+    module.weight_ih_l0.data = module.weight_ih_l0.data * 2
+
+
+def negated(module: object) -> None:
+    """Flip every sign bit, which some hashes do not see."""
+    module.weight_hh_l0.detach().numpy()[...] *= -1
+
+
+def rows_swapped(module: object) -> None:
+    weight = module.weight_hh_l0.detach().numpy()
+    weight[[0, 1]] = weight[[1, 0]]
+
+
+def swapped(module: object) -> None:
+    module.weight_hh_l0 = nn.Parameter(torch.randn_like(module.weight_hh_l0))
+
+
+def loaded(module: object) -> None:
+    module.load_state_dict({k: v + 0.25 for k, v in module.state_dict().items()})
+
+
+def assigned(module: object) -> None:
+    module.load_state_dict({k: v + 0.25 for k, v in module.state_dict().items()}, assign=True)
+
+
+def exchanged(module: object) -> None:
+    """One weight takes over the memory of another."""
+    module.weight_hh_l0.data, module.weight_ih_l0.data = module.weight_ih_l0.data, module.weight_hh_l0.data
+
+
+EDITS = [
+    fused_adam,
+    through_data,
+    through_numpy,
+    in_place,
+    new_data,
+    negated,
+    rows_swapped,
+    swapped,
+    loaded,
+    assigned,
+    exchanged,
+]
+SILENT = {through_data, through_numpy, negated, rows_swapped, fused_adam}
+
+
+def outputs(module: object, x: object) -> list:
+    with torch.no_grad():
+        return [leaf.clone() for leaf in leaves(module(x))]
+
+
+def fresh(module: object, x: object) -> list:
+    """What a module gives that has never packed these weights."""
+    other = ours.LSTM(8, 8)
+    other.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
+    return outputs(other, x)
+
+
+@pytest.mark.parametrize("where", ["ordinary", "inference mode"])
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
+def test_an_edit_is_seen(edit: Callable, where: str) -> None:
+    torch.manual_seed(1)
+    with torch.inference_mode(where == "inference mode"):
+        module, x = ours.LSTM(8, 8), torch.randn(3, 2, 8)
+        before = outputs(module, x)
+        assert all(torch.equal(a, b) for a, b in zip(outputs(module, x), before, strict=True))
+        edit(module)
+        after = outputs(module, x)
+        assert not torch.equal(after[0], before[0])
+        assert all(torch.equal(a, b) for a, b in zip(after, fresh(module, x), strict=True))
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
+def test_a_frozen_module_sees_new_versions_and_places(edit: Callable) -> None:
+    torch.manual_seed(2)
+    module, x = ours.freeze(ours.LSTM(8, 8)), torch.randn(3, 2, 8)
+    before = outputs(module, x)
+    edit(module)
+    after = outputs(module, x)
+    if edit not in SILENT:
+        assert not torch.equal(after[0], before[0])
+    elif edit is not fused_adam:  # it may learn to tell one day
+        assert torch.equal(after[0], before[0])
+    assert ours.unfreeze(module) is module
+    assert all(torch.equal(a, b) for a, b in zip(outputs(module, x), fresh(module, x), strict=True))
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_freeze_finds_every_kind(name: str) -> None:
+    module = getattr(ours, name)(8, 8)
+    x = torch.randn(2, 8) if name in CELLS else torch.randn(3, 2, 8)
+    model = ours.freeze(nn.ModuleList([module]))
+    before = outputs(module, x)
+    next(p for n, p in module.named_parameters() if n.startswith("weight_hh")).data.zero_()
+    assert torch.equal(outputs(module, x)[0], before[0])
+    ours.unfreeze(model)
+    assert not torch.equal(outputs(module, x)[0], before[0]) or name in CELLS
+
+
+def test_every_byte_counts() -> None:
+    torch.manual_seed(3)
+    module, x = ours.GRU(5, 9), torch.randn(2, 1, 5)
+    for parameter in module.parameters():
+        flat = parameter.detach().numpy().reshape(-1)
+        for i in range(flat.size):
+            before = outputs(module, x)
+            kept = flat[i]
+            flat[i] = 100 if kept < 0 else -100
+            assert not torch.equal(outputs(module, x)[1], before[1]), (i, parameter.shape)
+            flat[i] = kept
+            assert torch.equal(outputs(module, x)[1], before[1])
+
+
+def test_training_steps_are_seen_by_evaluation() -> None:
+    torch.manual_seed(4)
+    stock, module = nn.LSTM(6, 7), ours.LSTM(6, 7)
+    module.load_state_dict(stock.state_dict())
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.5) for m in (stock, module)]
+    x = torch.randn(4, 3, 6)
+    for _ in range(5):
+        for m, optimizer in zip((stock, module), optimizers, strict=True):
+            optimizer.zero_grad()
+            m.train()(x)[0].square().sum().backward()
+            optimizer.step()
+        for a, b in zip(outputs(module.eval(), x), outputs(stock.eval(), x), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pack_goes_with_its_module() -> None:
+    gc.collect()
+    before = len(packs._kept)
+    module = ours.RNN(3, 4)
+    outputs(module, torch.randn(1, 1, 3))
+    assert len(packs._kept) == before + 1
+    del module
+    gc.collect()
+    assert len(packs._kept) == before
