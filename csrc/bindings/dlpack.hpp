@@ -5,6 +5,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -94,6 +95,9 @@ class TensorReader : public Handle {
       PyErr_Clear();
       return false;
     }
+    // a tensor whose storage was freed has elements and no memory
+    if (out.data == nullptr && std::find(out.shape, out.shape + out.dims, 0) == out.shape + out.dims)
+      return false;
     out.data = static_cast<char *>(out.data) + out.byte_offset;
     return out.device.type == kProcessor && out.dtype.code == code_of<T>() &&
            out.dtype.bits == 8 * sizeof(T) && out.dtype.lanes == 1 && !says(value, Name::is_neg);
