@@ -89,6 +89,7 @@ class TensorStack:
         seed: int,
         num_threads: int,
         keep: bool,
+        clear: bool,
         reuse: Reuse | None,
     ) -> tuple[Any, Any, Any, Any] | None: ...
     def backward(
@@ -105,7 +106,8 @@ class TensorStack:
         dropout: float,
         seed: int,
         num_threads: int,
-    ) -> tuple[Any, Any, Any, list[Any]] | None: ...
+        reuse: Reuse | None,
+    ) -> tuple[Any, Any, Any, list[Any | None]] | None: ...
     def mask(self, form: str, x: Any, batch_sizes: Any, layer: int, dropout: float, seed: int) -> Any: ...
 
 def forward(

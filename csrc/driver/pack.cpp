@@ -21,9 +21,9 @@ template <class T> Buffer<T> strips(Size vectors, Size width, Size depth, Size l
 
 template <class T>
 Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L, Size D,
-              const std::vector<LayerWeights<T>> &weights, int threads, Use use)
-    : kernels(table), cell(c), inputs(C), hidden(H), layers(L), directions(D), padded(padded_units(table, H)),
-      groups(padded / table.lanes) {
+              const std::vector<LayerWeights<T>> &weights, int threads, Use serves)
+    : kernels(table), cell(c), inputs(C), hidden(H), layers(L), directions(D), use(serves),
+      padded(padded_units(table, H)), groups(padded / table.lanes) {
   std::vector<PackArgs<T>> work;
   Size elements = 0;
   for (Size i = 0; i < L * D; ++i) {

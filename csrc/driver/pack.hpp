@@ -48,6 +48,7 @@ template <class T> struct Pack {
   const KernelTable<T> &kernels;
   const Cell &cell;
   Size inputs, hidden, layers, directions;
+  Use use;
   Size padded, groups;  // Hp and Hp / VL
   std::vector<LayerPack<T>> packs;
 

@@ -1,6 +1,6 @@
 // Gradients of weights and biases from a chunk's gate gradients: dW += d(gates)^T source, in partial sums
 // over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows of W, never
-// this sum.
+// this sum. A null pointer among the gradients is one that nobody wants.
 #pragma once
 
 #include <algorithm>
@@ -65,17 +65,16 @@ template <class T> class WeightGradientSum {
   void finish(Size i, const WeightGradients<T> &out) const {
     const Size H = pack_.hidden;
     if (clock_.total() == 0) {
-      std::fill_n(out.weight_ih, pack_.cell.gates * H * pack_.packs[i].inputs, T(0));
-      std::fill_n(out.weight_hh, pack_.cell.gates * H * H, T(0));
+      if (out.weight_ih) std::fill_n(out.weight_ih, pack_.cell.gates * H * pack_.packs[i].inputs, T(0));
+      if (out.weight_hh) std::fill_n(out.weight_hh, pack_.cell.gates * H * H, T(0));
     }
-    if (out.bias_ih == nullptr) return;
     for (int slot = 0; slot < pack_.cell.slots; ++slot) {
       const T *sum = bias_[i].data() + slot * pack_.padded;
       const int input = slot < pack_.cell.projected ? pack_.cell.input_gate[slot] : kNone;
       const int hidden = pack_.cell.hidden_gate[slot];
       for (Size u = 0; u < H; ++u) {
-        if (input != kNone) out.bias_ih[input * H + u] = sum[u];
-        if (hidden != kNone) out.bias_hh[hidden * H + u] = sum[u];
+        if (out.bias_ih && input != kNone) out.bias_ih[input * H + u] = sum[u];
+        if (out.bias_hh && hidden != kNone) out.bias_hh[hidden * H + u] = sum[u];
       }
     }
   }
@@ -99,10 +98,10 @@ template <class T> class WeightGradientSum {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
     const Size H = pack_.hidden;
-    const Rows share = transpose(dgates, count, member);
+    const Rows share = out.weight_ih || out.weight_hh ? transpose(dgates, count, member) : Rows{};
     if (job.layer == 0 && table_.used()) {
       table_.add(job.direction, start, dgates, count, member);
-    } else {
+    } else if (out.weight_ih) {
       const LayerInput<T> input(tape_, job.layer, job.direction == 1);
       pack_source(count, input.width(), scratch, [&, walk = start](Size, T *dst) mutable {
         input.gather(walk.s, walk.n, dst);
@@ -112,7 +111,7 @@ template <class T> class WeightGradientSum {
                go_on);
     }
     const History<T> &history = tape_.at(job.layer, job.direction);
-    for (int p = 0; p < cell.phases; ++p) {
+    for (int p = 0; p < (out.weight_hh ? cell.phases : 0); ++p) {
       const ForwardPhase &phase = cell.forward[p];
       pack_source(count, H, scratch, [&, walk = start](Size, T *dst) mutable {
         const T *from = phase.source == Source::reset ? history.reset.data() + walk.index() * tape_.ld
@@ -124,6 +123,7 @@ template <class T> class WeightGradientSum {
       multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more,
                go_on);
     }
+    if (!out.bias_ih && !out.bias_hh) return;
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
     pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
