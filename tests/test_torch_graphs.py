@@ -7,7 +7,7 @@ import io
 import pickle
 
 import pytest
-from torch_twins import CELLS, LAYERS, assert_agree, leaves, nn, ours, run, torch, twins
+from torch_twins import CELLS, LAYERS, assert_agree, leaves, nn, run, torch, twins
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of PyTorch's compiler
 
