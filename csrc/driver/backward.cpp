@@ -220,10 +220,11 @@ template <class T> class Backward {
     gemm.ldc = apart ? ld_input_ : width;
     gemm.c_rows = apart ? nullptr : scratch.rows.data();
     gemm.start = Start::zero;
+    const Size most = std::min(kProductRows, plan_.piece);
     for (RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows()); !walk.done() && crew_.go_on(share);) {
       const RowWalk begin = walk;
       gemm.a = dgates_at(job, job.begin) + (walk.index() - clock_.offset(job.begin)) * row;
-      for (gemm.rows = 0; gemm.rows < kProductRows && !walk.done(); walk.next())
+      for (gemm.rows = 0; gemm.rows < most && !walk.done(); walk.next())
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);
       if (!apart) continue;

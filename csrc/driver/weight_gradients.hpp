@@ -44,7 +44,7 @@ template <class T> class WeightGradientSum {
     for (Size at = first; at < last && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, last - at);
       const bool more = at > first || last < clock_.total();  // the last chunk comes first
-      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more);
+      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more, go_on);
       for (Size i = 0; i < count; ++i) walk.next();
     }
   }
@@ -58,7 +58,7 @@ template <class T> class WeightGradientSum {
       const Rows share = transpose(table_.row(direction, at), count, member);
       pack_source(count, width, scratch_[member.id], [&](Size i, T *dst) { table_.gather(at + i, dst); });
       multiply(0, pack_.cell.projected, pack_.cell.input_gate, width, count, out.weight_ih, share, member,
-               at > 0);
+               at > 0, go_on);
     }
   }
   const TableGradient<T> &table() const { return table_; }
@@ -98,8 +98,9 @@ template <class T> class WeightGradientSum {
     Size begin, end;  // of all slots' rows
   };
 
+  template <class GoOn>
   void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
-                 const WeightGradients<T> &out, Member member, bool more) {
+                 const WeightGradients<T> &out, Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
     const Size H = pack_.hidden;
@@ -112,7 +113,8 @@ template <class T> class WeightGradientSum {
         input.gather(walk.s, walk.n, dst);
         walk.next();
       });
-      multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more);
+      multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more,
+               go_on);
     }
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < cell.phases; ++p) {
@@ -124,7 +126,8 @@ template <class T> class WeightGradientSum {
         std::copy_n(from, H, dst);
         walk.next();
       });
-      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more);
+      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more,
+               go_on);
     }
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
@@ -177,28 +180,31 @@ template <class T> class WeightGradientSum {
   }
 
   // dW[gate of slot][:] = gates^T source, with `more` += it, for the slots [first, last), as far as they lie
-  // in this thread's rows.
+  // in this thread's rows and as long as `go_on` is true.
+  template <class GoOn>
   void multiply(Size first, Size last, const int *gate, Size width, Size count, T *dW, Rows share,
-                Member member, bool more) {
+                Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
     const Size H = pack_.hidden, lanes2 = 2 * pack_.kernels.lanes;
     const Size r0 = std::max(share.begin, first * H), r1 = std::min(share.end, last * H);
     if (r0 >= r1) return;
     for (Size r = r0; r < r1; ++r) scratch.rows.data()[r - r0] = gate[r / H] * H + r % H;
     GemmArgs<T> gemm{};
-    gemm.rows = r1 - r0;
     gemm.cols = width;
     gemm.depth = count;
-    gemm.a = scratch.gates.data() + (r0 - share.begin) * kLdGates;
     gemm.lda = kLdGates;
     gemm.b = scratch.strips.data();
     gemm.strip_end = (width + lanes2 - 1) / lanes2;
     gemm.c = dW;
     gemm.ldc = width;
-    gemm.c_rows = scratch.rows.data();
     gemm.start = Start::zero;
     gemm.add = more;
-    pack_.kernels.gemm(gemm);
+    for (Size r = r0; r < r1 && go_on(); r += kProductRows) {
+      gemm.rows = std::min(kProductRows, r1 - r);
+      gemm.a = scratch.gates.data() + (r - share.begin) * kLdGates;
+      gemm.c_rows = scratch.rows.data() + (r - r0);
+      pack_.kernels.gemm(gemm);
+    }
   }
 
   Tape<T> &tape_;
