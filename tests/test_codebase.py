@@ -168,6 +168,7 @@ ORDER = (
     {"_core", "reference"},
     {"_backend"},
     {"validation"},
+    {"cell_options"},
     {"runtime"},
     {"functional"},
     {"layers"},

@@ -7,7 +7,8 @@ namespace pyrnnfast {
 namespace {
 
 constexpr Size kChunkRows = 256;          // forward: the projection of a chunk stays in cache
-constexpr double kChunkWork = 4e9;  // at most so many operations in a chunk: a signal is seen within a second
+constexpr double kChunkWork =
+    4e9;  // forward: operations of a chunk, so that a signal is seen within a second
 constexpr double kPieceWork = 1e9;  // the same for the rows of one step, but not fewer than
 constexpr Size kPieceRows = 64;  // what one pass over the weights serves
 constexpr double kTinyCall = 4e5;  // operations below which waking a second thread costs more than it gains
@@ -27,8 +28,9 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
       (recurrent + 2.0 * pack.cell.gates * pack.hidden * std::max(pack.inputs, pack.hidden)) *
       (backward ? 2 : 1);
   Plan plan;
+  // Backward goes over all of dW at the end of a chunk: never a shorter one than a partial sum is long.
   const Size chunk_rows =
-      std::min<Size>(backward ? kSumBlock : kChunkRows, Size(kChunkWork / std::max(1.0, row_work)));
+      backward ? kSumBlock : std::min<Size>(kChunkRows, Size(kChunkWork / std::max(1.0, row_work)));
   const Size longest = std::clamp<Size>(rows > 0 ? chunk_rows / rows : 1, 1, std::max<Size>(steps, 1));
   const Size chunks = std::max<Size>(1, (steps + longest - 1) / longest);
   plan.chunk = std::max<Size>(1, (steps + chunks - 1) / chunks);  // 25 steps of at most 8: 7, 7, 7, 4

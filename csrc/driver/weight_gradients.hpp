@@ -1,6 +1,6 @@
-// Gradients of weights and biases from a chunk's gate gradients: dW += d(gates)^T source, in partial sums
-// over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows of W, never
-// this sum.
+// Gradients of weights, biases and peepholes from a chunk's gate gradients: dW += d(gates)^T source, in
+// partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows
+// of W, never this sum.
 #pragma once
 
 #include <algorithm>
@@ -31,6 +31,8 @@ template <class T> class WeightGradientSum {
                           Buffer<int64_t>(rows)});
     }
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.columns(), true);
+    for (const LayerPack<T> &weights : pack_.packs)
+      peephole_.emplace_back(weights.options.peephole == nullptr ? 0 : 3 * pack_.padded, true);
   }
 
   // One thread's part of a chunk, as long as `go_on` is true. dgates: [rows of the chunk][row], in the order
@@ -42,7 +44,7 @@ template <class T> class WeightGradientSum {
     for (Size at = first; at < last && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, last - at);
       const bool more = at > first || last < clock_.total();  // the last chunk comes first
-      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more);
+      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more, go_on);
       for (Size i = 0; i < count; ++i) walk.next();
     }
   }
@@ -56,7 +58,7 @@ template <class T> class WeightGradientSum {
       const Rows share = transpose(table_.row(direction, at), count, member);
       pack_source(count, width, scratch_[member.id], [&](Size i, T *dst) { table_.gather(at + i, dst); });
       multiply(0, pack_.cell.projected, pack_.cell.input_gate, width, count, out.weight_ih, share, member,
-               at > 0);
+               at > 0, go_on);
     }
   }
   const TableGradient<T> &table() const { return table_; }
@@ -68,6 +70,9 @@ template <class T> class WeightGradientSum {
       std::fill_n(out.weight_ih, pack_.cell.gates * H * pack_.packs[i].inputs, T(0));
       std::fill_n(out.weight_hh, pack_.cell.gates * H * H, T(0));
     }
+    if (out.peephole != nullptr)
+      for (int k = 0; k < 3; ++k)
+        std::copy_n(peephole_[i].data() + k * pack_.padded, H, out.peephole + k * H);
     if (out.bias_ih == nullptr) return;
     for (int slot = 0; slot < pack_.cell.slots; ++slot) {
       const T *sum = bias_[i].data() + slot * pack_.padded;
@@ -93,8 +98,9 @@ template <class T> class WeightGradientSum {
     Size begin, end;  // of all slots' rows
   };
 
+  template <class GoOn>
   void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
-                 const WeightGradients<T> &out, Member member, bool more) {
+                 const WeightGradients<T> &out, Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
     const Size H = pack_.hidden;
@@ -107,7 +113,8 @@ template <class T> class WeightGradientSum {
         input.gather(walk.s, walk.n, dst);
         walk.next();
       });
-      multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more);
+      multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more,
+               go_on);
     }
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < cell.phases; ++p) {
@@ -119,12 +126,37 @@ template <class T> class WeightGradientSum {
         std::copy_n(from, H, dst);
         walk.next();
       });
-      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more);
+      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more,
+               go_on);
     }
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
     pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
                                   bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);
+    if (out.peephole != nullptr) add_peepholes(job, start, dgates, count, member);
+  }
+
+  // i and f have seen c', o has seen c: sums of d(gate) times its cell state, this thread's units.
+  void add_peepholes(const Job &job, const RowWalk &start, const T *dgates, Size count, Member member) {
+    constexpr int kSlots[] = {0, 1, 3};
+    const History<T> &history = tape_.at(job.layer, job.direction);
+    T *sums = peephole_[job.layer * pack_.directions + job.direction].data();
+    T *products = scratch_[member.id].source.data();
+    const Size lanes = pack_.kernels.lanes;
+    const Size u0 = pack_.groups * member.id / member.threads * lanes;
+    const Size u1 = pack_.groups * (member.id + 1) / member.threads * lanes;
+    for (int k = 0; k < 3; ++k) {
+      RowWalk walk = start;
+      for (Size i = 0; i < count; ++i, walk.next()) {
+        const T *c = k == 2        ? history.c.data() + walk.index() * tape_.ld
+                     : walk.s == 0 ? history.c0.data() + walk.n * tape_.ld
+                                   : history.c.data() + (clock_.offset(walk.s - 1) + walk.n) * tape_.ld;
+        const T *gate = dgates + i * pack_.row() + kSlots[k] * pack_.padded;
+        for (Size u = u0; u < u1; ++u) products[i * ld_source_ + u] = gate[u] * c[u];
+      }
+      pack_.kernels.add_column_sums(products + u0, ld_source_, nullptr, count, u1 - u0,
+                                    sums + k * pack_.padded + u0);
+    }
   }
 
   // This thread's rows of W, as columns of `count` rows of gate gradients, into its scratch.
@@ -148,28 +180,31 @@ template <class T> class WeightGradientSum {
   }
 
   // dW[gate of slot][:] = gates^T source, with `more` += it, for the slots [first, last), as far as they lie
-  // in this thread's rows.
+  // in this thread's rows and as long as `go_on` is true.
+  template <class GoOn>
   void multiply(Size first, Size last, const int *gate, Size width, Size count, T *dW, Rows share,
-                Member member, bool more) {
+                Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
     const Size H = pack_.hidden, lanes2 = 2 * pack_.kernels.lanes;
     const Size r0 = std::max(share.begin, first * H), r1 = std::min(share.end, last * H);
     if (r0 >= r1) return;
     for (Size r = r0; r < r1; ++r) scratch.rows.data()[r - r0] = gate[r / H] * H + r % H;
     GemmArgs<T> gemm{};
-    gemm.rows = r1 - r0;
     gemm.cols = width;
     gemm.depth = count;
-    gemm.a = scratch.gates.data() + (r0 - share.begin) * kLdGates;
     gemm.lda = kLdGates;
     gemm.b = scratch.strips.data();
     gemm.strip_end = (width + lanes2 - 1) / lanes2;
     gemm.c = dW;
     gemm.ldc = width;
-    gemm.c_rows = scratch.rows.data();
     gemm.start = Start::zero;
     gemm.add = more;
-    pack_.kernels.gemm(gemm);
+    for (Size r = r0; r < r1 && go_on(); r += kProductRows) {
+      gemm.rows = std::min(kProductRows, r1 - r);
+      gemm.a = scratch.gates.data() + (r - share.begin) * kLdGates;
+      gemm.c_rows = scratch.rows.data() + (r - r0);
+      pack_.kernels.gemm(gemm);
+    }
   }
 
   Tape<T> &tape_;
@@ -178,6 +213,7 @@ template <class T> class WeightGradientSum {
   Size ld_source_;
   std::vector<Scratch> scratch_;
   std::vector<Buffer<T>> bias_;  // [layers * directions] of [slots][Hp]
+  std::vector<Buffer<T>> peephole_;  // [layers * directions] of [3][Hp], where there are any
   TableGradient<T> table_;
 };
 

@@ -79,7 +79,12 @@ class LanguageModel(Module):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The constructor's arguments besides vocabulary and rng, as JSON has them."""
+        """The constructor's arguments besides vocabulary and rng, as JSON has them.
+
+        Raises ValueError where the recurrent layer was replaced by one with options, which these do not tell.
+        """
+        if self.recurrent.options is not None:
+            raise ValueError(f"recurrent must be a plain layer to be described, got {self.recurrent}")
         return {
             "cell": self.cell,
             "embedding": self.embedding.embedding_dim,
