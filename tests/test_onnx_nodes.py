@@ -10,7 +10,8 @@ import pytest
 from conftest import AWKWARD, python, refuses, require
 from onnx_models import DIRECTIONS, OPERATORS, WEIGHTS, agree, draw, make_node, node_model, runtime, table
 
-from pyrnnfast.onnx import Backend, InferenceSession, weights
+from pyrnnfast import reference
+from pyrnnfast.onnx import Backend, InferenceSession, nodes, weights
 
 require("onnx")
 
@@ -46,8 +47,9 @@ def test_all_of_onnx_own_cases_pass() -> None:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("op", OPERATORS)
 def test_lengths_states_and_biases(op: str, direction: str, capsys: pytest.CaptureFixture[str]) -> None:
-    arrays = without(draw(op, direction=direction, rows=6), "P")
-    for left_out in ([], ["B"], ["sequence_lens"], ["initial_h"], ["initial_h", "initial_c"], ["initial_c"]):
+    arrays = draw(op, direction=direction, rows=6)
+    states = [["initial_h"], ["initial_c"], ["initial_h", "initial_c"]]
+    for left_out in ([], ["P"], ["B"], ["sequence_lens"], *states):
         model, feeds = node_model(op, without(arrays, *left_out), direction=direction)
         agree(kernels(model, feeds, capsys), runtime(model, feeds))
 
@@ -56,7 +58,7 @@ def test_lengths_states_and_biases(op: str, direction: str, capsys: pytest.Captu
 @pytest.mark.parametrize("size", AWKWARD)
 def test_awkward_sizes(op: str, size: int) -> None:
     sizes = {"rows": size, "inputs": AWKWARD[-1] + 1 - size, "hidden": size}
-    arrays = without(draw(op, direction="bidirectional", **sizes), "P")
+    arrays = draw(op, direction="bidirectional", **sizes)
     model, feeds = node_model(op, arrays, direction="bidirectional")
     agree(kernels(model, feeds), runtime(model, feeds))
 
@@ -72,7 +74,7 @@ def test_linear_before_reset(after: int, direction: str) -> None:
 
 @pytest.mark.parametrize("op", OPERATORS)
 def test_outputs_may_be_missing(op: str) -> None:
-    arrays = without(draw(op), "P")
+    arrays = draw(op)
     for outputs in (
         ["Y"],
         ["", "Y_h"],
@@ -86,7 +88,7 @@ def test_outputs_may_be_missing(op: str) -> None:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("op", OPERATORS)
 def test_layout_1_is_layout_0_with_rows_first(op: str, direction: str) -> None:
-    arrays = without(draw(op, direction=direction), "P")
+    arrays = draw(op, direction=direction)
     steps_first, feeds = node_model(op, arrays, direction=direction)
     turn = {
         name: array.swapaxes(0, 1)
@@ -104,14 +106,12 @@ def test_layout_1_is_layout_0_with_rows_first(op: str, direction: str) -> None:
 @pytest.mark.parametrize("op", OPERATORS)
 def test_float64_is_the_reference(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime has no float64: its float32 is near, and the reference to the last digits."""
-    arrays = without(draw(op, direction="bidirectional", dtype=np.float64), "P")
+    arrays = draw(op, direction="bidirectional", dtype=np.float64)
     model, feeds = node_model(op, arrays, direction="bidirectional")
     got = kernels(model, feeds)
     single = {name: a.astype(np.float32) if a.dtype == np.float64 else a for name, a in arrays.items()}
     near = runtime(*node_model(op, single, direction="bidirectional"))
     agree([array.astype(np.float32) for array in got], near)
-    from pyrnnfast import reference
-
     monkeypatch.setattr("pyrnnfast._backend.current", lambda: reference)
     agree(got, kernels(model, feeds), 1e-13)
     assert all(array.dtype == np.float64 for array in got)
@@ -129,7 +129,7 @@ def test_relu_and_names_of_any_case() -> None:
 @pytest.mark.parametrize("steps, rows", [(0, 3), (4, 0), (0, 0)])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_nothing_to_do(steps: int, rows: int, direction: str) -> None:
-    arrays = without(draw("LSTM", steps=steps, rows=rows, direction=direction), "P")
+    arrays = draw("LSTM", steps=steps, rows=rows, direction=direction)
     arrays["sequence_lens"] = np.full(rows, steps, np.int32)
     D = 2 if direction == "bidirectional" else 1
     y, h, c = kernels(*node_model("LSTM", arrays, direction=direction))
@@ -138,7 +138,7 @@ def test_nothing_to_do(steps: int, rows: int, direction: str) -> None:
 
 
 def test_a_node_alone() -> None:
-    arrays = without(draw("LSTM"), "P")
+    arrays = draw("LSTM")
     node = make_node("LSTM", arrays, hidden_size=7)
     inputs = [arrays[name] for name in node.input]
     outputs = Backend.run_node(node, inputs)
@@ -152,6 +152,72 @@ def test_a_node_alone() -> None:
     assert not Backend.supports_device("CUDA")
     assert Backend.is_compatible(node_model("LSTM", arrays)[0])
     assert not Backend.is_compatible(b"nothing")
+
+
+# --- What only some nodes have
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("op", OPERATORS)
+def test_clip(op: str, direction: str, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, feeds = node_model(op, draw(op, direction=direction), direction=direction)
+    model, _ = node_model(op, draw(op, direction=direction), direction=direction, clip=0.3)
+    got = kernels(model, feeds, capsys)
+    agree(got, runtime(model, feeds))
+    assert np.abs(got[0] - kernels(plain, feeds)[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_input_forget(direction: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = draw("LSTM", direction=direction)
+    for left_out in ([], ["P"]):
+        model, feeds = node_model("LSTM", without(arrays, *left_out), direction=direction, input_forget=1)
+        agree(kernels(model, feeds, capsys), runtime(model, feeds))
+
+
+NUMBERS = {"activation_alpha": [0.7, 0.4, 0.9], "activation_beta": [0.3, 0.6, 0.2]}
+
+
+@pytest.mark.parametrize("numbers", [{}, NUMBERS, {"activation_alpha": [0.7]}], ids=["none", "all", "one"])
+@pytest.mark.parametrize("name", nodes.ACTIVATIONS)
+def test_every_activation(name: str, numbers: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    for op, places in (("GRU", 2), ("LSTM", 3)):
+        for place in range(places):
+            asked = ["Sigmoid", "Tanh", "Tanh"][:places]
+            asked[place] = name
+            model, feeds = node_model(op, draw(op), activations=asked, **numbers)
+            want = runtime(model, feeds)
+            scale = max(1.0, *(float(np.abs(array).max()) for array in want))
+            agree(kernels(model, feeds, capsys), want, 2e-6 * scale)
+
+
+def test_numbers_go_to_the_activations_that_take_them() -> None:
+    """In order, over both directions."""
+    asked = ["LeakyRelu", "Tanh", "HardSigmoid", "Affine"]
+    arrays = draw("GRU", direction="bidirectional")
+    model, feeds = node_model(
+        "GRU",
+        arrays,
+        direction="bidirectional",
+        activations=asked,
+        activation_alpha=[0.1, 0.3, 0.8],
+        activation_beta=[0.4, 0.1],
+    )
+    agree(kernels(model, feeds), runtime(model, feeds))
+    node = nodes.read(model.graph.node[0])
+    assert [list(activation[1:]) for activation in node.activations] == [[0.1], [], [0.3, 0.4], [0.8, 0.1]]
+
+
+@pytest.mark.parametrize("name", ["Relu", "Tanh", "Sigmoid", "Softplus", "Elu", "ScaledTanh"])
+def test_activations_of_the_elman_network(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime has but three of them: the others against the reference."""
+    numbers = {"activation_alpha": [0.5, 0.6], "activation_beta": [1.5, 1.1]}
+    arrays = draw("RNN", direction="bidirectional", dtype=np.float64)
+    model, feeds = node_model("RNN", arrays, direction="bidirectional", activations=[name, "Tanh"], **numbers)
+    got = kernels(model, feeds, capsys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyrnnfast._backend.current", lambda: reference)
+        agree(got, kernels(model, feeds), 1e-13)
 
 
 # --- Weights
@@ -206,11 +272,11 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_node_is_a_value_error(broken: str) -> None:
     arrays, attributes = BROKEN[broken]
-    arrays = without(draw("LSTM"), "P") | arrays
+    arrays = draw("LSTM") | arrays
     node = make_node("LSTM", arrays, **{"hidden_size": 7, **attributes})
     with pytest.raises(ValueError, match=r"must .*got "):
         Backend.run_node(node, arrays)
-    model, _ = node_model("LSTM", without(draw("LSTM"), "P"))
+    model, _ = node_model("LSTM", draw("LSTM"))
     model.graph.node[0].CopyFrom(node)
     for tensor in model.graph.initializer:
         if tensor.name in arrays:
@@ -244,7 +310,7 @@ def test_a_node_must_have_its_inputs() -> None:
     ],
 )
 def test_bad_feeds_are_refused(name: str, value: np.ndarray, error: type[Exception]) -> None:
-    arrays = without(draw("LSTM"), "P")
+    arrays = draw("LSTM")
     node = make_node("LSTM", arrays, hidden_size=7)
     refuses(error, lambda: Backend.run_node(node, arrays | {name: value}))
     model, feeds = node_model("LSTM", arrays)

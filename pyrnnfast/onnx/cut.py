@@ -29,7 +29,7 @@ def cut(graph: Graph, taken: Mapping[int, RecurrentNode]) -> list[Part]:
     """
     inputs: dict[int, list[str]] = {}
     outputs: dict[int, dict[str, str]] = {}
-    dropped = set()
+    dropped: set[int] = set()
     for place, node in taken.items():
         fixed = WEIGHTS if has_constant_weights(graph, node) else ()
         inputs[place] = sorted({value for name, value in node.inputs.items() if name not in fixed})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from pyrnnfast import validation
-from pyrnnfast._types import Array
+from pyrnnfast import cell_options, validation
+from pyrnnfast._types import Array, Options
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.recurrent import RecurrentLayer
@@ -100,14 +101,23 @@ def language_model(
 
 def attributes(layer: RecurrentLayer) -> dict[str, Any]:
     """Return the attributes of a layer's nodes that say what it computes."""
-    names = {ours: name for name, (ours, _) in ACTIVATIONS.items()}
     found: dict[str, Any] = {"hidden_size": layer.hidden_size}
     if layer.bidirectional:
         found["direction"] = "bidirectional"
-    if layer.cell.startswith("rnn"):
-        found["activations"] = [names[layer.cell.removeprefix("rnn_")]] * layer.num_directions
     if layer.cell.startswith("gru"):
         found["linear_before_reset"] = int(layer.cell == "gru")
+    options = layer.options or Options((cell_options.PLAIN[layer.cell],) * layer.num_directions)
+    if options.clip < math.inf:
+        found["clip"] = options.clip
+    if options.coupled:
+        found["input_forget"] = 1
+    names = {ours: name for name, ours in ACTIVATIONS.items()}
+    each = [activation for direction in options.activations for activation in direction]
+    found["activations"] = [names[activation.name] for activation in each]
+    for place, name in enumerate(("activation_alpha", "activation_beta")):
+        taken = [a[1 + place] for a in each if len(cell_options.DEFAULTS[a.name]) > place]
+        if taken:
+            found[name] = taken
     return found
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -116,6 +117,7 @@ class Graph:
         node = self.nodes[place]
         return (
             all(map(self.is_constant, self.reads[place]))
+            and node.domain in ("", "ai.onnx")
             and not node.op_type.startswith(RANDOM)
             and not any(_bodies(node))
         )
@@ -124,11 +126,14 @@ class Graph:
         """Compute a constant value. Raises ValueError where its tensors are broken."""
         try:
             if name in self.initializers:
-                return numpy_helper.to_array(self.initializers[name])
-            part = self.part(self._ancestors(name), [], [name])
-            (value,) = ReferenceEvaluator(part).run(None, {})
-        except (TypeError, ValueError, RuntimeError, KeyError, IndexError, NotImplementedError) as error:
+                value = numpy_helper.to_array(self.initializers[name])
+            else:
+                part = self.part(self._ancestors(name), [], [name])
+                (value,) = ReferenceEvaluator(part).run(None, {})
+        except Exception as error:  # whatever an operator stumbles over
             raise ValueError(f"{name!r} must be a valid constant, got {first_line(error)}") from None
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"{name!r} must be a tensor, got {type(value).__name__}")
         return value
 
     def _ancestors(self, name: str) -> list[int]:
@@ -180,11 +185,13 @@ class Graph:
         if len(node.input) == 2 and self.is_constant(node.input[1]):
             axes: list[int] = self.constant(node.input[1]).reshape(-1).tolist()
             return axes
-        return _attribute(node, "axes")  # before operator set 13
+        found: list[int] | None = _attribute(node, "axes")  # before operator set 13
+        return found
 
     def turns(self, place: int) -> bool:
         """Whether a node transposes [N, T, C] to [T, N, C]."""
-        return self.nodes[place].op_type == "Transpose" and _attribute(self.nodes[place], "perm") == [1, 0, 2]
+        node = self.nodes[place]
+        return bool(node.op_type == "Transpose" and _attribute(node, "perm") == [1, 0, 2])
 
     # --- Parts
 

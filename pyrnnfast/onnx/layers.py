@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, overload
 
-import numpy as np
 from onnx import NodeProto
 
 from pyrnnfast import validation
@@ -17,8 +16,6 @@ from pyrnnfast.onnx.graph import Graph
 from pyrnnfast.onnx.nodes import RecurrentNode
 
 CLASSES: dict[str, type[RNN] | type[GRU] | type[LSTM]] = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
-ABSENT = ("peephole", "coupled", "clip", "activations")
-"""The options of ONNX that the kernels do not have."""
 WEIGHTS = ("W", "R", "B", "P")
 """The inputs that are weights."""
 OPSET = 7
@@ -38,23 +35,11 @@ def options(node: RecurrentNode, peephole: bool) -> dict[str, Any]:
         found["coupled"] = True
     if node.clip is not None:
         found["clip"] = node.clip
-    functions = {name for name, _, _ in node.activations}
-    if node.op == "RNN" and functions in ({"tanh"}, {"relu"}):
-        found["nonlinearity"] = functions.pop()
+    if set(node.activations) == {("relu",)} and node.op == "RNN":
+        found["nonlinearity"] = "relu"
     elif node.activations != node.default_activations:
         found["activations"] = list(node.activations)
     return found
-
-
-def why_not(node: RecurrentNode, dtype: np.dtype[Any] | None = None) -> str | None:
-    """Say why the kernels cannot run a node whose W has the dtype; None if they can."""
-    asked = options(node, "P" in node.inputs)
-    absent = [option for option in ABSENT if option in asked]
-    if absent:
-        return f"the kernels have no {', '.join(absent)}"
-    if dtype is not None and dtype not in validation.FLOATS:
-        return f"the kernels have no {dtype}"
-    return None
 
 
 def build(
@@ -69,9 +54,6 @@ def build(
     state: dict[str, Array] = {}
     for layer, (node, arrays) in enumerate(chain):
         state |= weights.parameters(node.op, _checked(node, arrays), layer)
-    missing = why_not(first)
-    if missing is not None:
-        raise ValueError(f"{first.title} must be one that the kernels have, got: {missing}")
     made: RecurrentLayer = CLASSES[first.op](
         given["W"].shape[2],
         given["R"].shape[2],
@@ -83,7 +65,7 @@ def build(
         **options(first, "P" in given),
     )
     made.load_state_dict(state)
-    return made.eval()  # type: ignore[return-value]
+    return made.eval()
 
 
 def _checked(node: RecurrentNode, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -191,7 +173,7 @@ def _forward_too(node: RecurrentNode) -> RecurrentNode:
 def _chains(graph: Graph, found: list[RecurrentNode]) -> list[list[_Link]]:
     """Put nodes behind the ones that they continue as the next layer of the same stack."""
     ends: dict[str, list[_Link]] = {}  # by the joined output of the last
-    chains = []
+    chains: list[list[_Link]] = []
     for node in found:
         link = _Link(node, constant_weights(graph, node))
         chain = ends.pop(node.inputs["X"], None)

@@ -6,31 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from onnx import AttributeProto, NodeProto, helper
 
-from pyrnnfast import validation
+from pyrnnfast import cell_options, validation
 
-Activation = tuple[str, float, float]
-"""Name, alpha, beta; 0 for what it does not take."""
+Activation = tuple[str | float, ...]
+"""A name, with alpha and beta where it takes them."""
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 """The operators, each with its G."""
 DEFAULTS = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
 """Each operator's activations, of one direction."""
-ACTIVATIONS: dict[str, tuple[str, tuple[float | None, float | None]]] = {
-    "Sigmoid": ("sigmoid", (None, None)),
-    "Tanh": ("tanh", (None, None)),
-    "Relu": ("relu", (None, None)),
-    "HardSigmoid": ("hard_sigmoid", (0.2, 0.5)),
-    "Softsign": ("softsign", (None, None)),
-    "Softplus": ("softplus", (None, None)),
-    "Elu": ("elu", (1.0, None)),
-    "LeakyRelu": ("leaky_relu", (0.01, None)),
-    "ThresholdedRelu": ("thresholded_relu", (1.0, None)),
-    "ScaledTanh": ("scaled_tanh", (0.0, 0.0)),
-    "Affine": ("affine", (0.0, 0.0)),
+ACTIVATIONS = {
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Relu": "relu",
+    "HardSigmoid": "hard_sigmoid",
+    "Softsign": "softsign",
+    "Softplus": "softplus",
+    "Elu": "elu",
+    "LeakyRelu": "leaky_relu",
+    "ThresholdedRelu": "thresholded_relu",
+    "ScaledTanh": "scaled_tanh",
+    "Affine": "affine",
 }
-"""ONNX's name -> ours, and the alpha and beta that hold where a file gives none; None where it takes none."""
+"""ONNX's names of activations, which take any case, and ours."""
+ABSENT = {**cell_options.DEFAULTS, "thresholded_relu": (0.0,)}
+"""The alpha and beta of what a file gives none for, as ONNX Runtime has them; the standard has 1 there."""
 DIRECTIONS = ("forward", "reverse", "bidirectional")
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
@@ -82,7 +85,7 @@ class RecurrentNode:
     @property
     def default_activations(self) -> tuple[Activation, ...]:
         """The operator's, where the node names none."""
-        return tuple((name, 0.0, 0.0) for name in DEFAULTS[self.op]) * self.num_directions
+        return tuple((name,) for name in DEFAULTS[self.op]) * self.num_directions
 
 
 def is_recurrent(node: NodeProto) -> bool:
@@ -120,9 +123,7 @@ def read(node: NodeProto) -> RecurrentNode:
         validation.integer(f"{title}: hidden_size", hidden, 1)
     clip = given.get("clip")
     if clip is not None:
-        clip = (
-            validation.number(f"{title}: clip", clip, at_least=0) or None
-        )  # 0 is the schema's way to say none
+        clip = validation.number(f"{title}: clip", clip, above=0, infinite=True)
     return RecurrentNode(
         op=op,
         name=name,
@@ -155,28 +156,34 @@ def _attributes(title: str, node: NodeProto) -> dict[str, Any]:
                 f"{title}: {name} must be {kinds.Name(_KINDS[name])}, got {kinds.Name(attribute.type)}"
             )
         value = helper.get_attribute_value(attribute)
-        found[name] = value.decode() if isinstance(value, bytes) else value
+        if attribute.type == AttributeProto.FLOATS:
+            found[name] = [_shortest(number) for number in value]
+        elif attribute.type == AttributeProto.FLOAT:
+            found[name] = _shortest(value)
+        else:
+            found[name] = value.decode() if isinstance(value, bytes) else value
     return found
+
+
+def _shortest(number: float) -> float:
+    """0.2 for the float32 0.20000000298: what was meant by whoever wrote it into a file."""
+    return float(str(np.float32(number)))
 
 
 def _activations(title: str, op: str, directions: int, given: dict[str, Any]) -> tuple[Activation, ...]:
     """Give each activation its alpha and beta: they go, in order, to those that take one."""
-    names = {name.lower(): (ours, takes) for name, (ours, takes) in ACTIVATIONS.items()}
-    asked = given.get("activations")
-    asked = [name.decode() for name in asked] if asked else list(DEFAULTS[op]) * directions
+    names = {name.lower(): ours for name, ours in ACTIVATIONS.items()}
+    asked = [name.decode() for name in given.get("activations") or ()] or DEFAULTS[op] * directions
     if len(asked) != directions * len(DEFAULTS[op]):
         raise ValueError(
             f"{title}: activations must be {directions * len(DEFAULTS[op])} names, got {len(asked)}"
         )
     pools = [iter(given.get(name) or ()) for name in ("activation_alpha", "activation_beta")]
-    found = []
+    found: list[Activation] = []
     for name in asked:
         if name.lower() not in names:
             raise ValueError(f"{title}: activations must be of {', '.join(ACTIVATIONS)}, got {name!r}")
-        ours, takes = names[name.lower()]
-        alpha, beta = (
-            0.0 if default is None else float(next(pool, default))
-            for default, pool in zip(takes, pools, strict=True)
-        )
-        found.append((ours, alpha, beta))
+        ours = names[name.lower()]
+        numbers = zip(pools, ABSENT[ours], strict=False)
+        found.append((ours, *(next(pool, default) for pool, default in numbers)))
     return tuple(found)

@@ -46,7 +46,7 @@ class InferenceSession:
     providers: ONNX Runtime's, the CPU's by default.
 
     Left to ONNX Runtime, and listed by `explain`: nodes inside the bodies of If, Loop and Scan, nodes whose
-    weights depend on inputs, and those that ask for what the kernels do not have. float64 and layout 1, which
+    weights are computed from inputs, and those of other dtypes. float64 and layout 1, which
     ONNX Runtime does not have, run on the kernels. ONNX Runtime is needed where a model has other nodes.
 
     Raises ValueError for a model that is broken or that ONNX Runtime refuses, OSError for a file that cannot
@@ -159,8 +159,11 @@ def _assign(graph: Graph) -> tuple[dict[int, _Assigned], list[tuple[str, str, st
                 constant = layers.has_constant_weights(graph, node)
                 weights = layers.constant_weights(graph, node) if constant else None
                 dtype = _dtype(graph, node) if weights is None else weights["W"].dtype
-                why = layers.why_not(node, dtype) if dtype else "its weights are computed from the inputs"
-                if dtype and why is None:
+                if dtype is None:
+                    why = "its weights are computed from the inputs"
+                elif dtype not in validation.FLOATS:
+                    why = f"the kernels have no {dtype}"
+                else:
                     operators[place] = _Assigned(Operator(node, weights), dtype)
             table.append((name, proto.op_type, RUNTIME if why else KERNELS, why or ""))
         for inner in graphs.nested(proto):
