@@ -116,3 +116,47 @@ def table(session: Any, capsys: Any) -> dict[str, tuple[str, str]]:
     edges = [0, *(found.end() for found in re.finditer(" +", lines[1])), None]
     cells = [[line[a:b].strip() for a, b in itertools.pairwise(edges)] for line in lines[2:]]
     return {name: (runner, why) for name, _, runner, why in cells}
+
+
+# --- Graphs of several nodes
+
+T, N, C, H = 5, 3, 4, 7
+X = np.random.default_rng(0).normal(size=(T, N, C)).astype(np.float32)
+
+
+def node(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
+    return helper.make_node(op, inputs, outputs, **attributes)
+
+
+def weights(op: str, number: int, inputs: int, direction: str = "forward") -> dict[str, np.ndarray]:
+    drawn = draw(op, inputs=inputs, hidden=H, direction=direction, seed=number)
+    return {f"{name}{number}": drawn[name] for name in ("W", "R", "B")}
+
+
+def recurrent(op: str, number: int, x: str, outputs: list[str], **attributes: Any) -> Any:
+    names = [f"{name}{number}" for name in ("W", "R", "B")]
+    return node(op, [x, *names], outputs, name=f"{op.lower()}{number}", hidden_size=H, **attributes)
+
+
+def residual_model() -> Any:
+    """A projection, two recurrent layers with a way around them, states that are used too, a projection."""
+    steps = {
+        "axes": np.array([1], np.int64),
+        "half": np.array(0.5, np.float32),
+        "unused": np.ones(3, np.float32),
+    }
+    projections = {"A": np.ones((C, H), np.float32), "Z": np.full((H, 2), 0.25, np.float32)}
+    constants = steps | projections | weights("LSTM", 0, H) | weights("GRU", 1, H)
+    nodes = [
+        node("MatMul", ["x", "A"], ["p"]),
+        recurrent("LSTM", 0, "p", ["Y0", "", "c0"]),
+        node("Squeeze", ["Y0", "axes"], ["y0"]),
+        node("Add", ["y0", "p"], ["sum"]),
+        recurrent("GRU", 1, "sum", ["Y1", "h1"]),
+        node("Squeeze", ["Y1", "axes"], ["y1"]),
+        node("Add", ["y1", "p"], ["around"]),
+        node("Mul", ["c0", "half"], ["c"]),
+        node("MatMul", ["around", "Z"], ["z"]),
+        node("Relu", ["p"], ["nobody_reads_this"]),
+    ]
+    return make_model(nodes, {"x": X}, constants, ["z", "h1", "c"])

@@ -8,7 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import refuses, require
-from onnx_models import DIRECTIONS, WEIGHTS, agree, draw, make_model, make_node, node_model, runtime, table
+from onnx_models import (
+    DIRECTIONS,
+    C,
+    H,
+    N,
+    T,
+    X,
+    agree,
+    make_model,
+    node,
+    recurrent,
+    residual_model,
+    runtime,
+    table,
+    weights,
+)
 
 from pyrnnfast import GRU, LSTM, get_num_threads
 from pyrnnfast.onnx import Backend, InferenceSession, to_onnx
@@ -21,55 +36,12 @@ onnxruntime = require("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-T, N, C, H = 5, 3, 4, 7
-
-
-def node(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
-    return helper.make_node(op, inputs, outputs, **attributes)
-
-
-def weights(op: str, number: int, inputs: int, direction: str = "forward") -> dict[str, np.ndarray]:
-    drawn = draw(op, inputs=inputs, hidden=H, direction=direction, seed=number)
-    return {f"{name}{number}": drawn[name] for name in ("W", "R", "B")}
-
-
-def recurrent(op: str, number: int, x: str, outputs: list[str], **attributes: Any) -> Any:
-    names = [f"{name}{number}" for name in ("W", "R", "B")]
-    return node(op, [x, *names], outputs, name=f"{op.lower()}{number}", hidden_size=H, **attributes)
-
 
 def parts(model: Any) -> int:
     """How many calls of ONNX Runtime a run takes."""
     graph = Graph(load(model))
     taken = {place: read(each) for place, each in enumerate(graph.nodes) if is_recurrent(each)}
     return sum(part.places[0] not in taken for part in cut(graph, taken))
-
-
-X = np.random.default_rng(0).normal(size=(T, N, C)).astype(np.float32)
-
-
-def residual_model() -> Any:
-    """A projection, two recurrent layers with a way around them, states that are used too, a projection."""
-    steps = {
-        "axes": np.array([1], np.int64),
-        "half": np.array(0.5, np.float32),
-        "unused": np.ones(3, np.float32),
-    }
-    projections = {"A": np.ones((C, H), np.float32), "Z": np.full((H, 2), 0.25, np.float32)}
-    constants = steps | projections | weights("LSTM", 0, H) | weights("GRU", 1, H)
-    nodes = [
-        node("MatMul", ["x", "A"], ["p"]),
-        recurrent("LSTM", 0, "p", ["Y0", "", "c0"]),
-        node("Squeeze", ["Y0", "axes"], ["y0"]),
-        node("Add", ["y0", "p"], ["sum"]),
-        recurrent("GRU", 1, "sum", ["Y1", "h1"]),
-        node("Squeeze", ["Y1", "axes"], ["y1"]),
-        node("Add", ["y1", "p"], ["around"]),
-        node("Mul", ["c0", "half"], ["c"]),
-        node("MatMul", ["around", "Z"], ["z"]),
-        node("Relu", ["p"], ["nobody_reads_this"]),
-    ]
-    return make_model(nodes, {"x": X}, constants, ["z", "h1", "c"])
 
 
 def test_a_graph_is_cut_around_its_nodes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +74,6 @@ def test_what_else_reads_an_output_gets_it(also: str) -> None:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_other_reshapes_stay(direction: str) -> None:
     """They look like a join of the directions, and are none."""
-    D = 2 if direction == "bidirectional" else 1
     shape = {"shape": np.array([0, 0, -1], np.int64)}
     for perm in ([0, 2, 1, 3], [0, 2, 3, 1], [2, 0, 1, 3]):
         nodes = [
@@ -116,12 +87,6 @@ def test_other_reshapes_stay(direction: str) -> None:
     nodes = [recurrent("LSTM", 0, "x", ["Y"], direction=direction), node("Reshape", ["Y", "shape"], ["y"])]
     model = make_model(nodes, {"x": X}, shape | weights("LSTM", 0, C, direction), ["y"])
     agree(InferenceSession(model).run(None, {"x": X}), runtime(model, {"x": X}))
-    assert (
-        InferenceSession(node_model("LSTM", draw("LSTM", direction=direction), direction=direction)[0])
-        .run(None, node_model("LSTM", draw("LSTM", direction=direction), direction=direction)[1])[0][0, :, 0]
-        .size
-        == D * H
-    )
 
 
 def test_layout_1_is_joined_by_one_reshape() -> None:
@@ -224,12 +189,10 @@ def test_bodies_are_left_to_onnx_runtime(capsys: pytest.CaptureFixture[str]) -> 
 def test_functions_are_written_out(capsys: pytest.CaptureFixture[str]) -> None:
     names = ["x", "W0", "R0", "B0"]
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
-    function = helper.make_function(
-        "mine", "Cell", names, ["Y"], [recurrent("GRU", 0, "x", ["Y"])], opsets[:1]
-    )
-    model = make_model(
-        [helper.make_node("Cell", names, ["Y"], domain="mine")], {"x": X}, weights("GRU", 0, C), ["Y"]
-    )
+    inside = [recurrent("GRU", 0, "x", ["Y"])]
+    function = helper.make_function("mine", "Cell", names, ["Y"], inside, opsets[:1])
+    call = helper.make_node("Cell", names, ["Y"], domain="mine")
+    model = make_model([call], {"x": X}, weights("GRU", 0, C), ["Y"])
     model.functions.append(function)
     model.opset_import.append(opsets[1])
     session = InferenceSession(model)
@@ -275,12 +238,12 @@ def test_values_of_other_types_cross_parts() -> None:
 def test_old_operator_sets_and_half_types_are_left(capsys: pytest.CaptureFixture[str]) -> None:
     half = {name: array.astype(np.float16) for name, array in weights("GRU", 0, C).items()}
     model = make_model([recurrent("GRU", 0, "x", ["Y"])], {"x": X.astype(np.float16)}, half, {"Y": 10})
-    with pytest.raises(ValueError, match="must be one that ONNX Runtime loads, got"):
-        InferenceSession(model)
-    axes = node("Squeeze", ["Y"], ["y"], axes=[1])
-    model = make_model(
-        [recurrent("GRU", 0, "x", ["Y"]), axes], {"x": X}, weights("GRU", 0, C), ["y"], opset=7
-    )
+    session = InferenceSession(model)
+    assert table(session, capsys) == {"gru0": ("ONNX Runtime", "the kernels have no float16")}
+    feeds = {"x": X.astype(np.float16)}
+    agree(session.run(None, feeds), runtime(model, feeds), 0)
+    nodes = [recurrent("GRU", 0, "x", ["Y"]), node("Squeeze", ["Y"], ["y"], axes=[1])]
+    model = make_model(nodes, {"x": X}, weights("GRU", 0, C), ["y"], opset=7)
     session = InferenceSession(model)
     agree(session.run(None, {"x": X}), runtime(model, {"x": X}))
     assert table(session, capsys)["gru0"][0] == "pyrnnfast"
@@ -331,78 +294,3 @@ def test_bad_calls_are_refused() -> None:
     refuses(ValueError, lambda: prepared.run([X, X]))
     agree(prepared.run(X), session.run(None, good), 0)
     agree(prepared.run({"x": X}), session.run(None, good), 0)
-
-
-# --- Broken files
-
-
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
-    for bad in (3, None, [b""]):
-        refuses(TypeError, lambda bad=bad: InferenceSession(bad))
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"\xff" * 100)
-    for broken in (b"nothing", b"\xff" * 100, path):
-        refuses(ValueError, lambda broken=broken: InferenceSession(broken))
-
-
-def test_graphs_must_hold_together() -> None:
-    def changed(change: Any) -> Any:
-        model = residual_model()
-        change(model.graph)
-        return model
-
-    def swap(graph: Any) -> None:
-        first, second = onnx.NodeProto(), onnx.NodeProto()
-        first.CopyFrom(graph.node[0])
-        second.CopyFrom(graph.node[1])
-        graph.node[0].CopyFrom(second)
-        graph.node[1].CopyFrom(first)
-
-    def twice(graph: Any) -> None:
-        graph.node[3].output[0] = "p"
-
-    def unknown(graph: Any) -> None:
-        graph.node[0].input[0] = "nowhere"
-
-    def lost(graph: Any) -> None:
-        graph.output[0].name = "nowhere"
-
-    for change in (swap, twice, unknown, lost):
-        refuses(ValueError, lambda change=change: InferenceSession(changed(change)))
-
-
-def test_tensors_that_lie_about_their_size() -> None:
-    model, _ = node_model("LSTM", draw("LSTM"))
-    for dims in ([1, 28, 5], [1, 28, 2**40], [2**31, 2**31, 4], [-1, 28, 4]):
-        lying = onnx.ModelProto()
-        lying.CopyFrom(model)
-        (tensor,) = (each for each in lying.graph.initializer if each.name == "W")
-        tensor.ClearField("dims")
-        tensor.dims.extend(dims)
-        refuses(ValueError, lambda lying=lying: InferenceSession(lying))
-        refuses(ValueError, lambda lying=lying: InferenceSession(lying.SerializeToString()))
-
-
-def test_bytes_that_are_damaged_never_crash() -> None:
-    """Whatever is changed in a file: a ValueError, or it runs, or its run is refused."""
-    model, feeds = node_model("GRU", draw("GRU", hidden=2))
-    whole = bytearray(model.SerializeToString())
-    random = np.random.default_rng(0)
-    refused = 0
-    for _ in range(300):
-        damaged = bytearray(whole)
-        for place in random.integers(len(whole), size=3):
-            damaged[place] = random.integers(256)
-        try:
-            InferenceSession(bytes(damaged)).run(None, feeds)
-        except (TypeError, ValueError):
-            refused += 1
-    assert refused > 100
-    for end in range(0, len(whole), 7):
-        with pytest.raises(ValueError):  # noqa: PT011
-            InferenceSession(bytes(whole[:end]))
-
-
-def test_weights_are_named_once() -> None:
-    assert {name for name in draw("LSTM") if name in WEIGHTS} == set(WEIGHTS)
-    assert make_node("GRU", draw("GRU")).input[3] == "B"

@@ -82,7 +82,9 @@ class Graph:
             self._constant.append(self._is_constant(place))
 
     def _check(self) -> None:
-        """Raise ValueError unless each value is made once, and before it is read."""
+        """Raise ValueError unless each value is made once, and before it is read, and some are given out."""
+        if not self.outputs:
+            raise ValueError("the model must have an output, got none")
         known = {*self.inputs, *self.initializers, *self.sparse}
         for place, node in enumerate(self.nodes):
             for name in self.reads[place] - known:
@@ -126,7 +128,10 @@ class Graph:
         """Compute a constant value. Raises ValueError where its tensors are broken."""
         try:
             if name in self.initializers:
-                value = numpy_helper.to_array(self.initializers[name])
+                tensor = self.initializers[name]
+                if min(tensor.dims, default=0) < 0:  # NumPy would fill one in
+                    raise ValueError(f"shape {tuple(tensor.dims)}")
+                value = numpy_helper.to_array(tensor)
             else:
                 part = self.part(self._ancestors(name), [], [name])
                 (value,) = ReferenceEvaluator(part).run(None, {})
