@@ -155,7 +155,7 @@ def _stack(
         inputs += [operands.get("P", "")]
         while not inputs[-1]:
             inputs.pop()
-        finals = [f"{kind}_l{k}" for kind in kinds]
+        finals = kinds if layer.num_layers == 1 else [f"{kind}_l{k}" for kind in kinds]
         for end, name in zip(ends, finals, strict=True):
             end.append(name)
         graph.node(op, inputs, f"Y_l{k}", *finals, name=f"{op.lower()}_l{k}", **attributes(layer))
@@ -180,5 +180,6 @@ def _parts(graph: _Writer, layer: RecurrentLayer, name: str) -> list[str]:
 
 def _state_outputs(graph: _Writer, layer: RecurrentLayer, ends: list[list[str]]) -> None:
     for kind, names in zip("hc", ends, strict=False):
-        graph.node("Concat", names, kind, axis=0)
+        if layer.num_layers > 1:
+            graph.node("Concat", names, kind, axis=0)
         graph.output(kind, [layer.num_layers * layer.num_directions, "N", layer.hidden_size])

@@ -59,7 +59,10 @@ class InferenceSession:
         self._threads = getattr(sess_options, "intra_op_num_threads", 0) or None
         operators, self._table = _assign(self._graph)
         kinds = dict(self._graph.inputs)
-        self._steps = []
+        self._checks = {name: types.Check(value) for name, value in self._graph.inputs.items()}
+        self._required = set(self._graph.required)
+        self._steps: list[_Step] = []
+        self._plans: dict[tuple[str, ...], list[_Step]] = {}
         for part in cut(self._graph, {place: each.operator.node for place, each in operators.items()}):
             assigned = operators.get(part.places[0])
             if assigned is None:
@@ -88,15 +91,13 @@ class InferenceSession:
             raise TypeError(
                 f"input_feed must be a mapping of names to arrays, got {type(input_feed).__name__}"
             )
-        missing = [name for name in graph.required if name not in input_feed]
-        unknown = [name for name in input_feed if name not in graph.inputs]
-        if missing or unknown:
-            expected = f"input_feed must have {', '.join(graph.required) or 'nothing'}"
+        if not self._required <= input_feed.keys() <= self._checks.keys():
+            expected = f"input_feed must have {', '.join(sorted(self._required)) or 'nothing'}"
             raise ValueError(f"{expected}, got {', '.join(map(str, input_feed)) or 'nothing'}")
         for name, array in input_feed.items():
-            types.check_feed(graph.inputs[name], array)
+            self._checks[name](array)
         values = {**self._constants, **input_feed}
-        for step in self._steps:
+        for step in self._needed(tuple(wanted)):
             feed = {name: values[name] for name in step.inputs if name in values}
             values.update(zip(step.outputs, step.run(feed, run_options), strict=True))
         return [values[name] for name in wanted]
@@ -116,6 +117,18 @@ class InferenceSession:
             print("(no recurrent node)")
 
     # --- Steps
+
+    def _needed(self, wanted: tuple[str, ...]) -> list[_Step]:
+        """Leave out the steps that nothing wanted depends on."""
+        if wanted not in self._plans:
+            needed = set(wanted)
+            steps = []
+            for step in reversed(self._steps):
+                if not needed.isdisjoint(step.outputs):
+                    needed.update(step.inputs)
+                    steps.append(step)
+            self._plans[wanted] = steps[::-1]
+        return self._plans[wanted]
 
     def _kernel_step(
         self, operator: Operator, dtype: np.dtype[Any], part: Part, kinds: dict[str, Any]

@@ -71,15 +71,22 @@ def dtype(value: ValueInfoProto) -> np.dtype[Any] | None:
     return found
 
 
-def check_feed(value: ValueInfoProto, array: Any) -> None:
-    """Raise TypeError or ValueError unless an array fits the model's input; only tensors of numbers count."""
-    wanted = dtype(value)
-    if wanted is None:
-        return
-    got: Array = validation.from_any(value.name, array)
-    if got.dtype != wanted:
-        raise TypeError(f"{value.name} must be an array of {wanted}, got {got.dtype}")
-    shape = _shape(value.type)
-    if shape is not None:
-        sizes = [size if isinstance(size, int) and size >= 0 else str(size) for size in shape]
-        validation.fits(value.name, got, tuple(sizes))
+class Check:
+    """Holds arrays against an input of a model; only tensors of numbers count."""
+
+    def __init__(self, value: ValueInfoProto) -> None:
+        self._name = value.name
+        self._dtype = dtype(value)
+        shape = _shape(value.type)
+        sizes = (size if isinstance(size, int) and size >= 0 else str(size) for size in shape or ())
+        self._shape: tuple[int | str, ...] | None = None if shape is None else tuple(sizes)
+
+    def __call__(self, array: Any) -> None:
+        """Raise TypeError for another dtype, ValueError for another shape."""
+        if self._dtype is None:
+            return
+        got: Array = validation.from_any(self._name, array)
+        if got.dtype != self._dtype:
+            raise TypeError(f"{self._name} must be an array of {self._dtype}, got {got.dtype}")
+        if self._shape is not None:
+            validation.fits(self._name, got, self._shape)
