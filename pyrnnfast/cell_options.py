@@ -39,7 +39,8 @@ DEFAULTS: dict[str, tuple[float, ...]] = {
     "scaled_tanh": (0.0, 0.0),
     "affine": (0.0, 0.0),
 }
-"""The activations, each with the defaults of alpha and beta as far as it takes them (ONNX Runtime's)."""
+"""The activations, each with the defaults of alpha and beta as far as it takes them: those of ONNX's
+operators, and 0 where there is no such operator, as in ONNX Runtime."""
 
 GATED = (Activation("sigmoid"), Activation("tanh"))
 PLAIN = {

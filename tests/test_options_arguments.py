@@ -121,7 +121,7 @@ def test_a_layer_trains_streams_and_copies(kind: str) -> None:
     assert ("weight_peephole_l1" in layer.state_dict()) == (kind == "LSTM")
 
 
-def test_what_is_left_out_is_the_default_of_onnx_runtime() -> None:
+def test_what_is_left_out_is_the_default_of_the_operator() -> None:
     defaults = {
         "hard_sigmoid": (0.2, 0.5),
         "elu": (1.0, 0.0),
