@@ -33,7 +33,7 @@ ACTIVATIONS = {
 }
 """ONNX's names of activations, which take any case, and ours."""
 ABSENT = {**cell_options.DEFAULTS, "thresholded_relu": (0.0,)}
-"""The alpha and beta of what a file gives none for, as ONNX Runtime has them; the standard has 1 there."""
+"""The alpha and beta where a file gives none: ONNX Runtime's, which has 0 for ThresholdedRelu and not 1."""
 DIRECTIONS = ("forward", "reverse", "bidirectional")
 
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
