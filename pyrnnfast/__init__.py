@@ -79,4 +79,7 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_SUBMODULES})
+    import importlib.util  # here, as `import pyrnnfast` is quicker without
+
+    absent = {"torch"} if importlib.util.find_spec("torch") is None else set()
+    return sorted({*__all__, *_SUBMODULES} - absent)

@@ -59,7 +59,7 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
         env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
 

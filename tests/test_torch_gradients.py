@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
@@ -201,3 +202,19 @@ def test_the_operator_refuses_what_does_not_fit() -> None:
     x, h0, *rest = operands("gru", "TNC", False)
     with pytest.raises(ValueError, match="do not fit"):
         OPERATORS["gru"](x, h0[:, :1], *rest)
+
+
+def test_a_gradient_penalty_under_a_dispatch_mode() -> None:
+    class Mode(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            return function(*args, **(kwargs or {}))
+
+    torch.manual_seed(0)
+    module, penalties = ours.GRU(4, 16).double(), []
+    for mode in (contextlib.nullcontext(), Mode()):
+        x = torch.ones(3, 2, 4, dtype=torch.float64, requires_grad=True)
+        with mode:
+            (dx,) = torch.autograd.grad(module(x)[0].sum(), x, create_graph=True)
+            penalties.append(torch.autograd.grad(dx.square().sum(), list(module.parameters())[:2]))
+    for plain, seen in zip(*penalties, strict=True):
+        torch.testing.assert_close(seen, plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Callable
 
@@ -9,6 +10,11 @@ import pytest
 from torch_twins import CELLS, LAYERS, leaves, nn, ours, torch
 
 from pyrnnfast.torch import packs
+
+
+def result(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return module(x)[0]
 
 
 def fused_adam(module: object) -> None:
@@ -169,3 +175,49 @@ def test_a_pack_goes_with_its_module() -> None:
     del module
     gc.collect()
     assert len(packs._kept) == before
+
+
+def test_freeze_covers_no_edit_before_it() -> None:
+    module, x = ours.LSTM(8, 8), torch.randn(3, 2, 8)
+    for _ in range(2):
+        result(module, x)
+        module.weight_hh_l0.data.mul_(3)
+        ours.freeze(module)
+        assert torch.equal(result(module, x), result(copy.deepcopy(module), x))
+        ours.unfreeze(module)
+
+
+def test_what_is_no_parameter_is_not_frozen() -> None:
+    module, x = ours.freeze(ours.LSTM(64, 64)), torch.randn(3, 2, 64)
+    for _ in range(10):  # the allocator gives the same place again
+        weight = torch.randn(256, 64)
+        with torch.no_grad():
+            y = torch.func.functional_call(module, {"weight_hh_l0": weight}, (x,))[0]
+            same = torch.func.functional_call(copy.deepcopy(module), {"weight_hh_l0": weight}, (x,))[0]
+        assert torch.equal(y, same)
+        del weight
+
+
+def test_a_shared_weight_freezes_no_other_module() -> None:
+    frozen, other, x = ours.LSTM(8, 8), ours.LSTM(8, 8), torch.randn(3, 2, 8)
+    other.weight_ih_l0 = frozen.weight_ih_l0
+    ours.freeze(frozen)
+    result(other, x)
+    other.weight_hh_l0.data.mul_(3)
+    assert torch.equal(result(other, x), result(copy.deepcopy(other), x))
+
+
+def test_one_weight_of_inference_mode_among_others() -> None:
+    module, x = ours.LSTM(4, 4), torch.randn(3, 2, 4)
+    with torch.inference_mode():
+        module.weight_hh_l0 = nn.Parameter(torch.ones(16, 4))
+        before = module(x)[0].clone()
+        module.weight_hh_l0.mul_(2)
+        assert not torch.equal(module(x)[0], before)
+
+
+def test_freed_memory_is_an_error() -> None:
+    x = torch.randn(3, 2, 8)
+    x.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError):
+        ours.GRU(8, 8)(x)

@@ -5,6 +5,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -54,6 +55,23 @@ inline Size count_of(const Extents &shape) {
   return std::accumulate(shape.begin(), shape.end(), Size{1}, std::multiplies<Size>());
 }
 
+// Names of what tensors are asked, made once.
+enum class Name { is_neg, is_inference, version };
+inline PyObject *interned(Name name) {
+  static PyObject *const names[] = {PyUnicode_InternFromString("is_neg"),
+                                    PyUnicode_InternFromString("is_inference"),
+                                    PyUnicode_InternFromString("_version")};
+  return names[int(name)];
+}
+
+// What a method without arguments answers.
+inline bool says(const py::handle &tensor, Name method) {
+  const auto answer =
+      py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor.ptr(), interned(method)));
+  if (!answer) throw py::error_already_set();
+  return answer.ptr() == Py_True;
+}
+
 class TensorReader : public Handle {
  public:
   // tensor_class: what offers the API; only objects of it and of `parameter_class` are read.
@@ -77,15 +95,12 @@ class TensorReader : public Handle {
       PyErr_Clear();
       return false;
     }
+    // a tensor whose storage was freed has elements and no memory
+    if (out.data == nullptr && std::find(out.shape, out.shape + out.dims, 0) == out.shape + out.dims)
+      return false;
     out.data = static_cast<char *>(out.data) + out.byte_offset;
     return out.device.type == kProcessor && out.dtype.code == code_of<T>() &&
-           out.dtype.bits == 8 * sizeof(T) && out.dtype.lanes == 1 && !says(value, "is_neg");
-  }
-
-  // What a method without arguments answers.
-  static bool says(const py::handle &tensor, const char *method) {
-    const py::object answer = tensor.attr(method)();
-    return answer.ptr() == Py_True;
+           out.dtype.bits == 8 * sizeof(T) && out.dtype.lanes == 1 && !says(value, Name::is_neg);
   }
 
   // The same of this shape and C-contiguous; null where it is not.

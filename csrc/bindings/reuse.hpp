@@ -68,14 +68,12 @@ class Reuse : public Handle {
   }
 
  private:
-  // A tensor of inference mode has none.
+  // A tensor of inference mode has none: -1.
   static std::vector<int64_t> versions_of(const py::list &tensors) {
     std::vector<int64_t> versions;
     versions.reserve(tensors.size());
-    const auto without = [](const py::handle &t) { return TensorReader::says(t, "is_inference"); };
-    bool mixed = !tensors.empty() && without(tensors[0]);
     for (const py::handle &t : tensors)
-      versions.push_back(mixed && without(t) ? -1 : t.attr("_version").cast<int64_t>());
+      versions.push_back(says(t, Name::is_inference) ? -1 : t.attr(interned(Name::version)).cast<int64_t>());
     return versions;
   }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pyrnnfast.torch.kernels import MisfitError, Plan
@@ -16,11 +15,11 @@ CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
 class Cell(Accelerated, nn.RNNCellBase):
     """What the cells share."""
 
+    proj_size = 0  # as a layer has; to ask for an attribute that is not there takes a microsecond
+
     def _weights(self) -> list[Tensor]:
         own = self._parameters
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
-        if torch.compiler.is_compiling():
-            return [getattr(self, name) for name in names]
         try:
             return [own[name] for name in names]
         except KeyError:  # parametrised, or the old weight_norm
@@ -30,8 +29,11 @@ class Cell(Accelerated, nn.RNNCellBase):
         raise NotImplementedError
 
     def _run(self, input: Any, hx: Any) -> Any:
-        cell, dims = self._cell(), input.dim()
-        if cell is None or dims not in (1, 2) or input.shape[-1] != self.input_size:
+        cell = self._cell()
+        if cell is None or not isinstance(input, Tensor):
+            raise MisfitError("an unknown nonlinearity, or x that is no tensor")
+        dims = input.dim()
+        if dims not in (1, 2) or input.shape[-1] != self.input_size:
             raise MisfitError("x of another shape")
         lstm = cell == "lstm"
         h0, c0 = pair(hx, lstm)

@@ -30,9 +30,11 @@ def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
 
     Arguments that are wrong get None too: PyTorch's code is then called to raise its error.
     """
-    x = input[0] if isinstance(input, PackedSequence) else input
-    if not isinstance(x, Tensor):
-        return None
+    x = input
+    if type(x) is not Tensor:
+        x = input[0] if isinstance(input, PackedSequence) else input
+        if not isinstance(x, Tensor):
+            return None
     if getattr(module, "proj_size", 0):
         return "proj_size"
     if not x.is_cpu:

@@ -36,10 +36,13 @@ class Accelerated:
             try:
                 result = self._run(input, hx)
             except MisfitError:
-                # mostly a mistake, for which PyTorch's code has the message
-                result = self._stock.forward(self, input, hx)
-                why = fallback.MISFIT
-            fallback.count(self, why or fallback.KERNELS)
+                pass
+            else:
+                fallback.count(self, fallback.KERNELS)
+                return result
+            result = self._stock.forward(self, input, hx)  # mostly a mistake: this raises PyTorch's error
+            fallback.refuse(self, fallback.MISFIT)
+            fallback.count(self, fallback.MISFIT)
             return result
         fallback.refuse(self, why)
         fallback.count(self, why)
@@ -144,8 +147,6 @@ class Layer(Accelerated, nn.RNNBase):
 
     def _weights(self) -> list[Tensor]:
         own, names = self._parameters, self._flat_weights_names
-        if torch.compiler.is_compiling():
-            return [getattr(self, name) for name in names]
         try:  # not self._flat_weights: that list is behind when a parameter was swapped
             return [own[name] for name in names]
         except KeyError:  # parametrised, or the old weight_norm
@@ -154,25 +155,22 @@ class Layer(Accelerated, nn.RNNBase):
     def _run(self, input: Any, hx: Any) -> Any:
         packed = isinstance(input, PackedSequence)
         x = input[0] if packed else input
-        dims = x.dim()
-        if dims != (2 if packed else 3) and (packed or dims != 2):
-            raise MisfitError("x of another rank")
-        if x.shape[-1] != self.input_size:
-            raise MisfitError("x of another width")
-        if packed:
-            form, batch_sizes, hx = (
-                "PC",
-                input[1],
-                self.permute_hidden(hx, input[2]) if hx is not None else None,
-            )
-        else:
-            form, batch_sizes = "TC" if dims == 2 else "NTC" if self.batch_first else "TNC", None
+        if not isinstance(x, Tensor):
+            raise MisfitError("x that is no tensor")
+        batch_sizes: Any = input[1] if packed else None
+        shape = x.shape
+        dims = len(shape)
+        if dims not in ((2,) if packed else (2, 3)) or shape[-1] != self.input_size:
+            raise MisfitError("x of another shape")
+        form = "PC" if packed else "TC" if dims == 2 else "NTC" if self.batch_first else "TNC"
         lstm = self.mode == "LSTM"
+        if packed and hx is not None:
+            hx = self.permute_hidden(hx, input[2])
         h0, c0 = pair(hx, lstm)
-        if form == "PC":
-            rows = h0.shape[1] if h0 is not None else int(batch_sizes[0])
+        if packed:
+            rows = int(batch_sizes[0]) if h0 is None else h0.shape[1]
         else:
-            rows = 1 if form == "TC" else x.shape[0 if form == "NTC" else 1]
+            rows = 1 if dims == 2 else shape[0 if self.batch_first else 1]
         dropout = self.dropout if self.training and self.num_layers > 1 else 0.0
         sizes = (self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias)
         plan = Plan(CELLS[self.mode], *sizes, form, rows, dropout)

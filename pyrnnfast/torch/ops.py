@@ -119,7 +119,7 @@ def _define(cell: str) -> Callable[..., Any]:
         needs = ctx.needs_input_grad
         plan = _plan(cell, weights, *ctx.settings)
         dy, dh, dc, _ = gradients
-        if torch.is_grad_enabled() and any(g is not None and g.requires_grad for g in gradients):
+        if torch.is_grad_enabled():  # create_graph: the gradients are to be differentiated again
             found = differentiable_backward(
                 plan,
                 (x, h0, c0, *weights),

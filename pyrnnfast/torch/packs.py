@@ -15,25 +15,29 @@ from torch import Tensor, nn
 
 from pyrnnfast import _core
 
-_kept: dict[int, tuple[weakref.ref[Tensor], _core.Reuse]] = {}
-"""id of a stack's first weight -> that weight, its pack. It goes when the weight goes."""
+_kept: dict[tuple[int, ...], tuple[list[weakref.ref[Tensor]], _core.Reuse]] = {}
+"""ids of a stack's weights -> those weights, their pack. It goes when one of them goes."""
 
 
 def reuse_of(weights: Sequence[Tensor]) -> _core.Reuse | None:
-    """What is kept for these weights; None unless they are parameters: other tensors do not stay."""
-    first = weights[0]
-    kept = _kept.get(id(first))
-    if kept is not None and kept[0]() is first:
+    """What is kept for these very weights; None unless all are parameters: other tensors do not stay."""
+    kept = _kept.get(tuple(map(id, weights)))
+    if kept is not None:
         return kept[1]
-    if not isinstance(first, nn.Parameter):
+    if not all(isinstance(weight, nn.Parameter) for weight in weights):
         return None
-    key, reuse = id(first), _core.Reuse()
-    _kept[key] = weakref.ref(first, lambda gone: _forget(key, gone)), reuse
+    return _keep(weights)
+
+
+def _keep(weights: Sequence[Tensor]) -> _core.Reuse:
+    """Begin anew for these weights."""
+    key, reuse = tuple(map(id, weights)), _core.Reuse()
+    _kept[key] = [weakref.ref(weight, lambda gone: _forget(key, gone)) for weight in weights], reuse
     return reuse
 
 
-def _forget(key: int, gone: weakref.ref[Tensor]) -> None:
-    if key in _kept and _kept[key][0] is gone:
+def _forget(key: tuple[int, ...], gone: weakref.ref[Tensor]) -> None:
+    if key in _kept and any(ref is gone for ref in _kept[key][0]):
         del _kept[key]
 
 
@@ -57,6 +61,11 @@ def _set_frozen(module: nn.Module, frozen: bool) -> nn.Module:
     from pyrnnfast.torch.modules import Accelerated
 
     for part in module.modules():
-        if isinstance(part, Accelerated) and (reuse := reuse_of(part._weights())) is not None:
-            reuse.frozen = frozen
+        if not isinstance(part, Accelerated):
+            continue
+        weights = part._weights()
+        reuse = reuse_of(weights)
+        if reuse is not None and reuse.frozen != frozen:
+            # an edit before the promise is none that it covers: nothing that was packed before serves it
+            _keep(weights).frozen = frozen
     return module
