@@ -49,6 +49,7 @@ _SUBMODULES = (
     "layers",
     "losses",
     "models",
+    "onnx",
     "optim",
     "reference",
     "runtime",

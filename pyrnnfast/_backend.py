@@ -19,7 +19,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from pyrnnfast._types import Array, Integers, State
+from pyrnnfast._types import Array, Integers, Options, State
 
 BACKENDS = {"core": "pyrnnfast._core", "reference": "pyrnnfast.reference"}
 
@@ -58,6 +58,10 @@ class PackHandle(Protocol):
     @property
     def isa(self) -> str:
         """The instruction set that runs."""
+
+    @property
+    def options(self) -> Options | None:
+        """How the cell differs from its plain form; None: not at all."""
 
 
 class TapeHandle(Protocol):
@@ -101,9 +105,10 @@ class Backend(Protocol):
 
     @property
     def Pack(self) -> type[Any]:
-        """Pack(cell, weights, num_layers, bidirectional, bias, isa=None).
+        """Pack(cell, weights, num_layers, bidirectional, bias, isa=None, options=None).
 
-        weights: for each layer, for each direction: weight_ih, weight_hh, and with bias bias_ih, bias_hh.
+        weights: for each layer, for each direction: weight_ih, weight_hh, with bias bias_ih, bias_hh, and
+        with options.peephole weight_peephole.
         """
 
     @property

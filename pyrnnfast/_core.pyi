@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrnnfast._types import Array, Integers, State
+from pyrnnfast._types import Array, Integers, Options, State
 
 class Pack:
     def __init__(
@@ -15,6 +15,7 @@ class Pack:
         bidirectional: bool,
         bias: bool,
         isa: str | None = None,
+        options: Options | None = None,
     ) -> None: ...
     @property
     def cell(self) -> str: ...
@@ -32,6 +33,8 @@ class Pack:
     def dtype(self) -> np.dtype[Any]: ...
     @property
     def isa(self) -> str: ...
+    @property
+    def options(self) -> Options | None: ...
 
 class Tape:
     @property
@@ -167,7 +170,9 @@ def adam(
     decoupled: bool,
     step: int,
 ) -> None: ...
-def activation(name: str, x: Array, isa: str | None = None) -> Array: ...
+def activation(
+    name: str, x: Array, isa: str | None = None, alpha: float = 0.0, beta: float = 0.0
+) -> tuple[Array, Array]: ...
 def available_isas() -> list[str]: ...
 def default_isa() -> str: ...
 def get_num_threads() -> int: ...

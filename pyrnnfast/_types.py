@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,5 +21,30 @@ else:  # numpy.typing and numpy.random take a third of the time that importing N
     Array = Integers = AnyIntegers = Booleans = np.ndarray
     ArrayLike = DTypeLike = Seed = object
 
+ActivationLike: TypeAlias = (
+    str | tuple[str] | tuple[str, float | None] | tuple[str, float | None, float | None]
+)
+"""A name, or with alpha and beta; None for a default."""
 State: TypeAlias = Array | tuple[Array, Array]
 """h of RNN and GRU, (h, c) of LSTM."""
+
+
+class Activation(NamedTuple):
+    """A function of a gate's sum; what alpha and beta mean depends on it, most have none."""
+
+    name: str
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+class Options(NamedTuple):
+    """How a cell differs from its plain form."""
+
+    activations: tuple[tuple[Activation, ...], ...]
+    """For each direction: LSTM f (gates), g (candidate), h (output); GRU f, g; RNN f."""
+    clip: float = math.inf
+    """Sums are held to -clip..clip before their activation."""
+    coupled: bool = False
+    """LSTM: the forget gate is 1 - i."""
+    peephole: bool = False
+    """LSTM: the gates see the cell state; one more weight for each layer and direction, [3 * H]."""

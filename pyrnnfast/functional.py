@@ -23,9 +23,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pyrnnfast import _backend, validation
+from pyrnnfast import _backend, cell_options, validation
 from pyrnnfast._backend import PackHandle, TapeHandle
-from pyrnnfast._types import AnyIntegers, Array, ArrayLike, State
+from pyrnnfast._types import ActivationLike, AnyIntegers, Array, ArrayLike, State
 
 __all__ = ["BackwardResult", "ForwardResult", "PackHandle", "TapeHandle", "backward", "forward", "pack"]
 
@@ -63,13 +63,19 @@ def pack(
     bidirectional: bool = False,
     bias: bool = True,
     isa: str | None = None,
+    peephole: bool = False,
+    coupled: bool = False,
+    clip: float | None = None,
+    activations: Sequence[ActivationLike] | None = None,
 ) -> PackHandle:
     """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
 
     cell: "rnn_tanh", "rnn_relu", "lstm", "gru" or "gru_reset_before".
     weights: arrays in PyTorch's order, for each layer, for each direction: weight_ih [G * H, C] (above the
-    first layer [G * H, D * H]), weight_hh [G * H, H], and with bias bias_ih and bias_hh [G * H].
+    first layer [G * H, D * H]), weight_hh [G * H, H], with bias bias_ih and bias_hh [G * H], and with
+    peephole weight_peephole [3 * H], order i f o.
     isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
+    peephole, coupled, clip, activations: see `pyrnnfast.cell_options`.
     Returns a handle that has seen the values of now: later changes of the arrays do not reach it.
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape, count or name.
     """
@@ -79,8 +85,9 @@ def pack(
     backend = _backend.current()
     if isa is not None:
         validation.choice("isa", isa, backend.available_isas())
-    checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias)
-    packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa)
+    options = cell_options.check(cell, 2 if two_way else 1, peephole, coupled, clip, activations)
+    checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias, bool(peephole))
+    packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa, options)
     return packed
 
 

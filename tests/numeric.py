@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from unittest import mock
 
 import numpy as np
 
-from pyrnnfast import functional, reference, validation
-from pyrnnfast.reference import cells
+from pyrnnfast import cell_options, functional, reference, validation
+from pyrnnfast._types import Activation
+from pyrnnfast.reference import activations, cells
 
 Results = dict[str, np.ndarray]
 CELLS = tuple(validation.GATES)
@@ -36,6 +38,7 @@ class Case:
     lengths: tuple[int, ...] | None = None
     dropout: float = 0.0
     seed: int = 0
+    general: dict[str, object] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
@@ -48,7 +51,8 @@ class Case:
 
     @property
     def options(self) -> dict[str, object]:
-        return {"num_layers": self.layers, "bidirectional": self.bidirectional, "bias": self.bias}
+        stack = {"num_layers": self.layers, "bidirectional": self.bidirectional, "bias": self.bias}
+        return {**stack, **self.general}
 
     def pair(self, h: str, c: str, dtype: np.dtype) -> object:
         """The state under two names, as the cell wants it."""
@@ -59,17 +63,19 @@ class Case:
         return [value.astype(dtype) for name, value in self.arrays.items() if name.startswith("w")]
 
 
-def make(cell: str, steps: int, rows: int, inputs: int, hidden: int, **options: object) -> Case:
+def make(
+    cell: str, steps: int, rows: int, inputs: int, hidden: int, away: float = KINK, **options: object
+) -> Case:
     """Fill a case: weights as PyTorch draws them, everything else from the standard normal distribution.
 
-    A relu's gradient jumps at 0, where rounding decides: a draw that brings an argument within KINK of 0 is
-    not taken.
+    A relu's gradient jumps at 0, where rounding decides: a draw that brings a sum within `away` of such a
+    point of its activation, or of the clip, is not taken.
     """
     case = Case(cell, steps, rows, inputs, hidden, **options)
     for attempt in range(100):
         rng = np.random.default_rng([case.seed, attempt])
         case = replace(case, arrays=_draw(case, rng))
-        if cell != "rnn_relu" or distance_to_kink(case) > KINK:
+        if distance_to_kink(case) > away:
             return case
     raise AssertionError(f"no draw of {case} keeps away from the kink")
 
@@ -84,6 +90,7 @@ def _draw(case: Case, rng: np.random.Generator) -> Results:
     for k in range(case.layers * case.directions):
         below = case.inputs if k < case.directions else case.directions * hidden
         sizes = [(units, below), (units, hidden)] + ([(units,), (units,)] if case.bias else [])
+        sizes += [(3 * hidden,)] if case.general.get("peephole") else []
         for i, shape in enumerate(sizes):
             arrays[f"w{k}.{i}"] = rng.uniform(-bound, bound, shape)
     return {name: value.astype(np.float32) for name, value in arrays.items()}
@@ -124,7 +131,9 @@ def oracle(case: Case) -> Results:
     get = {name: value.astype(dtype) for name, value in case.arrays.items()}
     h0, c0 = (get["h0"], get["c0"]) if case.with_state else (None, None)
     lengths = None if case.lengths is None else np.array(case.lengths, np.int64)
-    packed = reference.Pack(case.cell, case.weights(dtype), case.layers, case.bidirectional, case.bias)
+    options = cell_options.check(case.cell, case.directions, **case.general)
+    shape = (case.layers, case.bidirectional, case.bias)
+    packed = reference.Pack(case.cell, case.weights(dtype), *shape, options=options)
     lstm = case.cell == "lstm"
     y, h, c, tape = reference.forward(
         packed, get["x"], h0, c0 if lstm else None, lengths, case.dropout, case.seed, True, 0
@@ -148,22 +157,30 @@ def same_bits(got: Results, want: Results) -> None:
         np.testing.assert_array_equal(got[name], value, err_msg=name)
 
 
+def kinks(activation: Activation, clip: float) -> list[float]:
+    """Where a gate or its slope jumps, as a function of the sum."""
+    name, alpha, beta = activation
+    points = {"relu": [0.0], "leaky_relu": [0.0], "elu": [0.0], "thresholded_relu": [alpha]}.get(name, [])
+    points += [-beta / alpha, (1 - beta) / alpha] if name == "hard_sigmoid" else []
+    return [*points, -clip, clip]
+
+
 def distance_to_kink(case: Case) -> float:
-    """How near to 0 the argument of a relu comes."""
+    """How near to a kink of its activation any sum comes."""
+    options = cell_options.check(case.cell, case.directions, **case.general)
+    if options is None and case.cell != "rnn_relu":
+        return math.inf
     nearest = [math.inf]
 
-    class Watch(cells.Elman):
-        def step(self, a, h, c, w, b):
-            s = a + h @ w.T + b
-            nearest.append(np.abs(s[s != 0]).min(initial=math.inf))  # a plain 0 is the same to everyone
-            return super().step(a, h, c, w, b)
+    class Watch(activations.Gate):
+        def __call__(self, s):
+            for kink in kinks(self.activation, self.clip):
+                away = np.abs(s - kink)
+                nearest.append(away[away != 0].min(initial=math.inf))  # a plain 0 is the same to everyone
+            return super().__call__(s)
 
-    kept = cells.CELLS["rnn_relu"]
-    cells.CELLS["rnn_relu"] = Watch(relu=True)
-    try:
+    with mock.patch.object(cells, "Gate", Watch):
         oracle(case)
-    finally:
-        cells.CELLS["rnn_relu"] = kept
     return float(min(nearest))
 
 
@@ -176,7 +193,7 @@ def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
     at most 1, so that each of T steps and L layers adds this once.
     """
     weights = [value for name, value in case.arrays.items() if name.startswith("w")]
-    each = 4 if case.bias else 2
+    each = 2 + 2 * case.bias + bool(case.general.get("peephole"))
     row = max(
         math.sqrt(
             sum(float((np.reshape(w, (len(w), -1)) ** 2).sum(axis=1).max()) for w in weights[i : i + each])

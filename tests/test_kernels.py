@@ -13,6 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import python
+from general import ACTIVATIONS
+
+from pyrnnfast._types import Activation
+from pyrnnfast.reference.activations import Gate
 
 core = pytest.importorskip("pyrnnfast._core", reason="the compiled backend is not built")
 
@@ -34,7 +38,7 @@ def worst(name: str, x: np.ndarray, isa: str, wide: type) -> float:
     Inputs and results that are subnormal count as zero.
     """
     tiny = np.finfo(x.dtype).tiny
-    got = core.activation(name, x, isa)
+    got, _ = core.activation(name, x, isa)
     with np.errstate(under="ignore", invalid="ignore"):  # invalid: a NaN that signals
         want = exact(name, np.where(np.abs(x) < tiny, 0, x).astype(wide))
     np.testing.assert_array_equal(np.isnan(got), np.isnan(x))
@@ -71,6 +75,26 @@ def test_activations_of_float64(isa: str, name: str) -> None:
     assert worst(name, x, isa, np.longdouble) <= ULP
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "alpha", "beta"), [(each[0], each[1] or 0, each[2] or 0) for each in ACTIVATIONS]
+)
+def test_every_activation_and_its_slope(isa: str, name: str, alpha: float, beta: float, dtype: type) -> None:
+    """Within a few units in the last place of the largest number that the equation has on its way."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=5000), rng.uniform(-200, 200, 2000), [0, 1e-30, -1e-30]]).astype(
+        dtype
+    )
+    gate = Gate(Activation(name, float(dtype(alpha)), float(dtype(beta))))
+    value, slope = core.activation(name, x, isa, alpha, beta)
+    wide = x.astype(np.longdouble)
+    bound, tiny = ULP * np.finfo(dtype).eps, 2 * np.finfo(dtype).tiny  # below it half a result is zero
+    np.testing.assert_allclose(value, gate(wide), rtol=bound, atol=tiny + bound * abs(beta))
+    np.testing.assert_allclose(slope, gate.slope(wide), rtol=4 * bound, atol=2 * bound)
+    nan, _ = core.activation(name, np.array([np.nan], dtype), isa, alpha, beta)
+    assert np.isnan(nan).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_activations_of_every_float32(isa: str, name: str) -> None:
@@ -88,13 +112,13 @@ def test_activations_of_every_float32(isa: str, name: str) -> None:
 def test_activations_at_the_ends(isa: str, dtype: type) -> None:
     limits = np.finfo(dtype)
     x = np.array([-np.inf, np.inf, 0, -0.0, np.nan, limits.max, limits.min], dtype)
-    sigmoid, tanh = (core.activation(name, x, isa) for name in ("sigmoid", "tanh"))
+    sigmoid, tanh = (core.activation(name, x, isa)[0] for name in ("sigmoid", "tanh"))
     np.testing.assert_array_equal(sigmoid, np.array([0, 1, 0.5, 0.5, np.nan, 1, 0], dtype))
     np.testing.assert_array_equal(tanh, np.array([-1, 1, 0, 0, np.nan, 1, -1], dtype))
     assert not np.signbit(sigmoid[:4]).any()
     subnormal = np.array([limits.smallest_subnormal, limits.tiny / 2], dtype) * np.array([[1], [-1]], dtype)
-    np.testing.assert_array_equal(core.activation("sigmoid", subnormal, isa), dtype(0.5))
-    np.testing.assert_array_equal(core.activation("tanh", subnormal, isa), 0)
+    np.testing.assert_array_equal(core.activation("sigmoid", subnormal, isa)[0], dtype(0.5))
+    np.testing.assert_array_equal(core.activation("tanh", subnormal, isa)[0], 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -102,7 +126,7 @@ def test_activations_rise_to_their_limits_and_stay(isa: str, dtype: type) -> Non
     info = np.finfo(dtype)
     x = np.concatenate([np.linspace(0, 800, 100_001), 10.0 ** np.linspace(3, 38, 1000)]).astype(dtype)
     for name, sign, limit in (("tanh", 1, 1), ("tanh", -1, -1), ("sigmoid", 1, 1), ("sigmoid", -1, 0)):
-        y = core.activation(name, dtype(sign) * x, isa)
+        y, _ = core.activation(name, dtype(sign) * x, isa)
         slope = 2 if name == "tanh" else 1
         with np.errstate(over="ignore"):
             left = slope / (np.exp(slope * x.astype(np.float64)) + 1)  # from the exact result to the limit

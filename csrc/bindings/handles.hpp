@@ -25,12 +25,23 @@ inline const Cell &find_cell(const std::string &name) {
                         "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
 }
 
+constexpr const char *kFunctionNames[kFunctions] = {
+    "sigmoid",          "tanh",        "relu",  "hard_sigmoid", "softsign", "softplus", "elu", "leaky_relu",
+    "thresholded_relu", "scaled_tanh", "affine"};
+
+inline Function find_function(const std::string &name) {
+  for (int i = 0; i < kFunctions; ++i)
+    if (name == kFunctionNames[i]) return Function(i);
+  throw py::value_error("activation: got '" + name + "', expected sigmoid, tanh, relu or another one");
+}
+
 template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;
 
 struct PyPack : Handle {
   std::variant<PackPtr<float>, PackPtr<double>> pack;
   bool bias;
   std::string isa;
+  py::object options;  // as Python gave them; None: plain
 
   template <class F> auto read(const F &f) const {
     return std::visit([&](const auto &p) { return f(*p); }, pack);

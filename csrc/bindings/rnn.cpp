@@ -23,10 +23,37 @@ struct PyTape : Handle {
   Size steps, rows;
 };
 
+// One for each direction; none where Python's are None.
+template <class T> std::vector<Options<T>> read_options(const py::object &given, const Cell &cell, Size D) {
+  std::vector<Options<T>> all;
+  if (given.is_none()) return all;
+  const auto directions = given.attr("activations").cast<std::vector<py::tuple>>();
+  const std::size_t count = cell.cell_state ? 3 : cell.gates > 1 ? 2 : 1;
+  if (Size(directions.size()) != D) throw py::value_error("options: expected activations of each direction");
+  for (const py::tuple &activations : directions) {
+    if (activations.size() != count)
+      throw py::value_error("options: got " + std::to_string(activations.size()) + " activations, expected " +
+                            std::to_string(count));
+    Options<T> options{};
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto [name, alpha, beta] = activations[i].cast<std::tuple<std::string, double, double>>();
+      options.activations[i] = {find_function(name), T(alpha), T(beta)};
+    }
+    options.clip = T(given.attr("clip").cast<double>());
+    options.coupled = given.attr("coupled").cast<bool>();
+    all.push_back(options);
+  }
+  return all;
+}
+
 template <class T>
-PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, bool bias,
-                     const Level &level) {
-  const Size each = bias ? 4 : 2;
+PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, bool bias, const Level &level,
+                     const py::object &given) {
+  const std::vector<Options<T>> options = read_options<T>(given, cell, D);
+  const bool peephole = !given.is_none() && given.attr("peephole").cast<bool>();
+  if (!options.empty() && (peephole || options[0].coupled) && !cell.cell_state)
+    throw py::value_error("options: got peephole or coupled, expected neither but for the LSTM");
+  const Size each = 2 + 2 * bias + peephole;
   if (L < 1 || Size(arrays.size()) != L * D * each)
     throw py::value_error("weights: got " + std::to_string(arrays.size()) + " arrays, expected " +
                           std::to_string(L * D * each));
@@ -43,21 +70,22 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
           .data();
     };
     weights.push_back({get(0, {G * H, inputs}), get(1, {G * H, H}), bias ? get(2, {G * H}) : nullptr,
-                       bias ? get(3, {G * H}) : nullptr});
+                       bias ? get(3, {G * H}) : nullptr, peephole ? get(each - 1, {3 * H}) : nullptr});
   }
   py::gil_scoped_release nogil;  // packing reads arrays that `arrays` keeps alive
-  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, threads_of(0));
+  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, threads_of(0),
+                                         Use::both, options);
 }
 
 PyPack new_pack(const std::string &name, const py::list &weights, Size layers, bool bidirectional, bool bias,
-                const std::optional<std::string> &isa) {
+                const std::optional<std::string> &isa, const py::object &options) {
   const Cell &cell = find_cell(name);
   const Level &level = find_level(isa.value_or(""));
   if (weights.empty()) throw py::value_error("weights: got none");
   const Size D = bidirectional ? 2 : 1;
   if (py::isinstance<py::array_t<float>>(weights[0]))
-    return {{}, make_pack<float>(cell, weights, layers, D, bias, level), bias, level.name};
-  return {{}, make_pack<double>(cell, weights, layers, D, bias, level), bias, level.name};
+    return {{}, make_pack<float>(cell, weights, layers, D, bias, level, options), bias, level.name, options};
+  return {{}, make_pack<double>(cell, weights, layers, D, bias, level, options), bias, level.name, options};
 }
 
 // A copy that nobody can change any more, each within 0..table-1.
@@ -215,11 +243,13 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
     return data;
   };
   for (Size i = 0; i < L * D; ++i) {
-    WeightGradients<T> out{add({G * H, i < D ? pack.inputs : D * H}), add({G * H, H}), nullptr, nullptr};
+    WeightGradients<T> out{add({G * H, i < D ? pack.inputs : D * H}), add({G * H, H}), nullptr, nullptr,
+                           nullptr};
     if (bias) {
       out.bias_ih = add({G * H});
       out.bias_hh = add({G * H});
     }
+    if (pack.packs[i].options.peephole != nullptr) out.peephole = add({3 * H});
     args.weights.push_back(out);
   }
   run_driver([&] {
@@ -242,7 +272,7 @@ void register_rnn(py::module_ &m) {
   using namespace py::literals;
   py::class_<PyPack>(m, "Pack", "The weights of a stack in the kernels' layout.")
       .def(py::init(&new_pack), "cell"_a, "weights"_a, "num_layers"_a, "bidirectional"_a, "bias"_a,
-           "isa"_a = py::none())
+           "isa"_a = py::none(), "options"_a = py::none())
       .def_property_readonly(
           "cell",
           [](const PyPack &p) { return p.read([](const auto &q) { return std::string(q.cell.name); }); })
@@ -260,7 +290,8 @@ void register_rnn(py::module_ &m) {
                                return p.pack.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>();
                              })
       .def_readonly("bias", &PyPack::bias)
-      .def_readonly("isa", &PyPack::isa);
+      .def_readonly("isa", &PyPack::isa)
+      .def_readonly("options", &PyPack::options);
   py::class_<PyTape>(m, "Tape", "What a training forward keeps for backward; opaque.")
       .def_readonly("steps", &PyTape::steps)
       .def_readonly("rows", &PyTape::rows)

@@ -6,28 +6,26 @@
 
 #include "../dispatch/select.hpp"
 #include "../driver/cgroup.hpp"
-#include "../driver/parallel.hpp"
-#include "arrays.hpp"
+#include "handles.hpp"
 #include "register.hpp"
 
 namespace pyrnnfast {
 
 namespace {
 
-// sigmoid or tanh of the kernels, for the tests of their accuracy.
-py::array activation(const std::string &name, const py::array &x, const std::optional<std::string> &isa) {
+// An activation of the kernels and its slope, for the tests of their accuracy.
+py::tuple activation(const std::string &name, const py::array &x, const std::optional<std::string> &isa,
+                     double alpha, double beta) {
   const Level &level = find_level(isa.value_or(""));
-  if (name != "sigmoid" && name != "tanh")
-    throw py::value_error("name: got '" + name + "', expected sigmoid or tanh");
-  const auto run = [&](auto zero) -> py::array {
+  const auto run = [&](auto zero) -> py::tuple {
     using T = decltype(zero);
     const auto in = expect_array<T>(x, extents_of(x), "x");
-    py::array_t<T> out(extents_of(x));
-    const KernelTable<T> &kernels = kernels_of<T>(level);
+    py::array_t<T> y(extents_of(x)), slope(extents_of(x));
+    const Activation<T> f{find_function(name), T(alpha), T(beta)};
     run_team(1, [&](Member) {
-      (name == "tanh" ? kernels.tanh : kernels.sigmoid)(in.data(), out.mutable_data(), in.size());
+      kernels_of<T>(level).activate(f, in.data(), y.mutable_data(), slope.mutable_data(), in.size());
     });
-    return out;
+    return py::make_tuple(y, slope);
   };
   return py::isinstance<py::array_t<float>>(x) ? run(0.0f) : run(0.0);
 }
@@ -55,8 +53,8 @@ void register_runtime(py::module_ &m) {
   m.def("cgroup_processors", &cgroup_processors, "root"_a = "",
         "The processors that control groups leave this process; a tree of files below `root` is read.");
   m.def("config", &config, "Compiler, flags, OpenMP runtime, instruction set and threads.");
-  m.def("activation", &activation, "name"_a, "x"_a, "isa"_a = py::none(),
-        "sigmoid or tanh as the kernels compute it.");
+  m.def("activation", &activation, "name"_a, "x"_a, "isa"_a = py::none(), "alpha"_a = 0.0, "beta"_a = 0.0,
+        "An activation and its slope as the kernels compute them.");
   py::module_::import("os").attr("register_at_fork")("after_in_child"_a =
                                                          py::cpp_function(&after_fork_in_child));
 }

@@ -172,8 +172,8 @@ class StackTensors : public Handle {
   template <class T> PackPtr<T> make_pack(const std::vector<Weight<T>> &weights, Use use, int threads) const {
     std::vector<LayerWeights<T>> layers;
     for (auto w = weights.begin(); w != weights.end(); w += each_)
-      layers.push_back(
-          {w[0].data, w[1].data, each_ == 4 ? w[2].data : nullptr, each_ == 4 ? w[3].data : nullptr});
+      layers.push_back({w[0].data, w[1].data, each_ == 4 ? w[2].data : nullptr,
+                        each_ == 4 ? w[3].data : nullptr, nullptr});
     return std::make_shared<const Pack<T>>(kernels_of<T>(level_), cell_, C_, H_, L_, D_, layers, threads,
                                            use);
   }

@@ -95,7 +95,7 @@ class TensorStack : public StackTensors {
         return data;
       };
       for (Size i = 0; i < Size(found.size()); i += each_) {
-        WeightGradients<T> out{add(i), add(i + 1), nullptr, nullptr};
+        WeightGradients<T> out{add(i), add(i + 1), nullptr, nullptr, nullptr};
         if (each_ == 4) {
           out.bias_ih = add(i + 2);
           out.bias_hh = add(i + 3);

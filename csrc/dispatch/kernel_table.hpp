@@ -20,6 +20,7 @@ using Size = std::ptrdiff_t;
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before };
 constexpr int kCellKinds = 5;
 constexpr int kMaxPhases = 2;
+constexpr int kInstantiations = 2;  // of each cell: plain, and general with its options read at run time
 constexpr Size kReadWords = 64;
 
 // dst strips of `width` vectors, dst element (k0 + k, col0 + j) = src[k * row_stride + j * col_stride].
@@ -52,6 +53,36 @@ template <class T> struct GemmArgs {
   bool add;
 };
 
+enum class Function : int {
+  sigmoid,
+  tanh,
+  relu,
+  hard_sigmoid,
+  softsign,
+  softplus,
+  elu,
+  leaky_relu,
+  thresholded_relu,
+  scaled_tanh,
+  affine
+};
+constexpr int kFunctions = 11;
+constexpr int kMaxActivations = 3;
+
+template <class T> struct Activation {
+  Function function;
+  T alpha, beta;
+};
+
+// What a cell's general instantiation reads at run time.
+template <class T> struct Options {
+  Activation<T>
+      activations[kMaxActivations];  // LSTM: f (gates), g (candidate), h (output); GRU: f, g; RNN: f
+  T clip;  // of sums, before their activation; infinity: none
+  bool coupled;  // LSTM: f = 1 - i
+  const T *peephole;  // [3][Hp] i f o, LSTM; null: none
+};
+
 // One phase of one forward step, for `rows` rows and the groups [group_begin, group_end).
 // Pointers are those of the first row; each has the stride named after it.
 template <class T> struct ForwardStep {
@@ -60,7 +91,9 @@ template <class T> struct ForwardStep {
   Size lda, depth;
   const T *weights;  // recurrent weights of this phase, strips
   const T *bias;  // [slots][Hp] start of the slots that have no input projection
-  T *gates;  // [rows][ld_gates] in: input projection; out: gates after their activation if keep
+  T *gates;  // [rows][ld_gates] in: input projection; out, if keep: gates after their activation, in the
+             // general
+  // instantiation their sums before it
   Size ld_gates;
   const T *h_prev;  // [rows][ld]
   T *h_next;  // [rows][ld]; not h_prev
@@ -72,6 +105,7 @@ template <class T> struct ForwardStep {
   Size ldy;
   const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
   bool keep;
+  const Options<T> *options;  // of the general instantiation
 };
 
 // One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is
@@ -93,6 +127,7 @@ template <class T> struct BackwardStep {
   const T *dy;  // [..][ldy] gradient of the outputs, unpadded; null: zero
   Size ldy;
   const int64_t *dy_rows;
+  const Options<T> *options;  // of the general instantiation
 };
 
 struct DropoutArgs {
@@ -136,10 +171,10 @@ template <class T> struct KernelTable {
   void (*dropout)(const DropoutArgs &, T scale, T *x, Size count);
   void (*softmax_cross_entropy)(const SoftmaxArgs<T> &);
   void (*adam)(const AdamArgs<T> &);
-  void (*sigmoid)(const T *x, T *y, Size count);
-  void (*tanh)(const T *x, T *y, Size count);
-  void (*forward[kCellKinds][kMaxPhases])(const ForwardStep<T> &);
-  void (*backward[kCellKinds][kMaxPhases])(const BackwardStep<T> &);
+  // y = f(x), slope = f'(x)
+  void (*activate)(const Activation<T> &f, const T *x, T *y, T *slope, Size count);
+  void (*forward[kInstantiations][kCellKinds][kMaxPhases])(const ForwardStep<T> &);
+  void (*backward[kInstantiations][kCellKinds][kMaxPhases])(const BackwardStep<T> &);
   void (*backward_state)(const BackwardStep<T> &);  // dh += product
   Size chains;  // vectors of fma_chains
   // x[i] = a x[i] + b, `steps` times in registers; x [chains * VL]

@@ -104,7 +104,9 @@ template <class T> class Backward {
     k.padded = pack_.padded;
     k.depth = (back.last - back.first) * pack_.padded;
     k.lda = k.ld_gates = pack_.row();
-    k.weights = pack_.at(job.layer, job.direction).hidden_back[phase].data();
+    const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
+    k.weights = weights.hidden_back[phase].data();
+    k.options = &weights.options;
     k.ld = tape_.ld;
     return k;
   }
@@ -145,7 +147,7 @@ template <class T> class Backward {
     }
     k.dh = flow.dh.data() + n0 * pack_.padded;
     if (phase == 0) output_gradient(job, s, n0, k, scratch_[share.member.id]);
-    pack_.kernels.backward[int(pack_.cell.kind)][phase](k);
+    pack_.kernels.backward[pack_.general][int(pack_.cell.kind)][phase](k);
   }
 
   // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward

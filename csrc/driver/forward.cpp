@@ -140,7 +140,8 @@ template <class T> class Forward {
         if (tape_.order == Order::rows_first) k.ldy *= tape_.steps;
       }
     }
-    pack_.kernels.forward[int(pack_.cell.kind)][phase](k);
+    k.options = &weights.options;
+    pack_.kernels.forward[pack_.general][int(pack_.cell.kind)][phase](k);
   }
 
   const ForwardArgs<T> &args_;

@@ -21,9 +21,10 @@ template <class T> Buffer<T> strips(Size vectors, Size width, Size depth, Size l
 
 template <class T>
 Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L, Size D,
-              const std::vector<LayerWeights<T>> &weights, int threads, Use serves)
+              const std::vector<LayerWeights<T>> &weights, int threads, Use serves,
+              const std::vector<Options<T>> &options)
     : kernels(table), cell(c), inputs(C), hidden(H), layers(L), directions(D), use(serves),
-      padded(padded_units(table, H)), groups(padded / table.lanes) {
+      padded(padded_units(table, H)), groups(padded / table.lanes), general(!options.empty()) {
   std::vector<PackArgs<T>> work;
   Size elements = 0;
   for (Size i = 0; i < L * D; ++i) {
@@ -33,6 +34,7 @@ Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L
       add_biases(weights[i], packs.back());
     }
     if (use != Use::forward) add_backward(weights[i], packs.back(), work);
+    if (general) add_options(weights[i], options[i % D], packs.back());
     elements += c.gates * H * (packs.back().inputs + H);
   }
   std::atomic<std::size_t> next{0};
@@ -98,6 +100,15 @@ void Pack<T>::add_backward(const LayerWeights<T> &w, LayerPack<T> &out,
       work.push_back({w.weight_hh + cell.hidden_gate[slot] * H * H, H, 1, H, H, out.hidden_back[p].data(),
                       (back.last - back.first) * padded, 2, (slot - back.first) * padded, 0});
   }
+}
+
+template <class T>
+void Pack<T>::add_options(const LayerWeights<T> &w, const Options<T> &options, LayerPack<T> &out) const {
+  out.options = options;
+  if (w.peephole == nullptr) return;
+  out.peephole = Buffer<T>(3 * padded, true);
+  for (int k = 0; k < 3; ++k) std::copy_n(w.peephole + k * hidden, hidden, out.peephole.data() + k * padded);
+  out.options.peephole = out.peephole.data();
 }
 
 template <class T> void Pack<T>::add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const {

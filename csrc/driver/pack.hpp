@@ -9,13 +9,14 @@
 
 namespace pyrnnfast {
 
-// PyTorch's parameters of one layer and direction, row-major; biases may be null together. Owned by the
-// caller.
+// PyTorch's parameters of one layer and direction, row-major; biases may be null together. Peepholes are for
+// the general instantiation. Owned by the caller.
 template <class T> struct LayerWeights {
   const T *weight_ih;  // [G*H, C]
   const T *weight_hh;  // [G*H, H]
   const T *bias_ih;    // [G*H]
   const T *bias_hh;    // [G*H]
+  const T *peephole = nullptr;  // [3*H] i f o; LSTM, null: none
 };
 
 template <class T> struct LayerPack {
@@ -27,6 +28,8 @@ template <class T> struct LayerPack {
   Buffer<T> hidden[kMaxPhases];  // strips, depth H, columns [group][slot of the phase][VL]
   Buffer<T> input_back;  // strips of 2, depth projected * Hp, columns C
   Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns H
+  Buffer<T> peephole;  // [3][Hp], where there are any
+  Options<T> options{};  // of the general instantiation
 };
 
 enum class Use { both, forward, backward };  // which calls a pack serves; the other's operands stay empty
@@ -36,9 +39,11 @@ template <class T> Size padded_units(const KernelTable<T> &kernels, Size hidden)
 }
 
 template <class T> struct Pack {
-  // `weights` has layers * directions entries, the layer first. Throws std::bad_alloc.
+  // `weights` has layers * directions entries, the layer first; `options` one for each direction, or none:
+  // the plain instantiation. Throws std::bad_alloc.
   Pack(const KernelTable<T> &kernels, const Cell &cell, Size inputs, Size hidden, Size layers,
-       Size directions, const std::vector<LayerWeights<T>> &weights, int threads, Use use = Use::both);
+       Size directions, const std::vector<LayerWeights<T>> &weights, int threads, Use use = Use::both,
+       const std::vector<Options<T>> &options = {});
 
   const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }
   Size widest() const { return std::max(packs.front().inputs, packs.back().inputs); }  // input of a layer
@@ -50,12 +55,14 @@ template <class T> struct Pack {
   Size inputs, hidden, layers, directions;
   Use use;
   Size padded, groups;  // Hp and Hp / VL
+  bool general;  // which instantiation of the cell runs
   std::vector<LayerPack<T>> packs;
 
  private:
   LayerPack<T> allocate(Size layer_inputs, Use use) const;
   void add_forward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
   void add_backward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
+  void add_options(const LayerWeights<T> &w, const Options<T> &options, LayerPack<T> &out) const;
   void add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const;
 };
 

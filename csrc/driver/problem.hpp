@@ -34,6 +34,7 @@ template <class T> struct ForwardArgs {
 template <class T> struct WeightGradients {
   T *weight_ih, *weight_hh;  // [G*H, C], [G*H, H] out
   T *bias_ih, *bias_hh;  // [G*H] out; null without biases
+  T *peephole;  // [3*H] out; null without peepholes
 };
 
 template <class T> struct BackwardArgs {

@@ -17,7 +17,8 @@ enum class Order { steps_first, rows_first, packed };
 // One layer and direction, in the order of its own clock: index offset(s) + n for step s and sorted row n.
 template <class T> struct History {
   Buffer<T> h0, c0;  // [N][ld] initial states, sorted
-  Buffer<T> gates;   // training: [total][row] gates after their activation; inference: [chunk's rows][row]
+  Buffer<T> gates;   // training: [total][row] gates after their activation (general: sums before it);
+                     // inference: [chunk's rows][row]
   Buffer<T> h;       // [total][ld] hidden states; inference, last layer: [2][N][ld], the last two steps
   Buffer<T> c;       // LSTM. training: [total][ld] cell states; inference: [N][ld]
   Buffer<T> reset;   // GRU with reset before. training: [total][ld] r * h'; inference: [N][ld]

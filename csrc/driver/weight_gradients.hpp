@@ -1,6 +1,6 @@
-// Gradients of weights and biases from a chunk's gate gradients: dW += d(gates)^T source, in partial sums
-// over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows of W, never
-// this sum. A null pointer among the gradients is one that nobody wants.
+// Gradients of weights, biases and peepholes from a chunk's gate gradients: dW += d(gates)^T source, in
+// partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows
+// of W, never this sum. A null pointer among the gradients is one that nobody wants.
 #pragma once
 
 #include <algorithm>
@@ -31,6 +31,8 @@ template <class T> class WeightGradientSum {
                           Buffer<int64_t>(rows)});
     }
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.columns(), true);
+    for (const LayerPack<T> &weights : pack_.packs)
+      peephole_.emplace_back(weights.options.peephole == nullptr ? 0 : 3 * pack_.padded, true);
   }
 
   // One thread's part of a chunk, as long as `go_on` is true. dgates: [rows of the chunk][row], in the order
@@ -68,6 +70,9 @@ template <class T> class WeightGradientSum {
       if (out.weight_ih) std::fill_n(out.weight_ih, pack_.cell.gates * H * pack_.packs[i].inputs, T(0));
       if (out.weight_hh) std::fill_n(out.weight_hh, pack_.cell.gates * H * H, T(0));
     }
+    if (out.peephole != nullptr)
+      for (int k = 0; k < 3; ++k)
+        std::copy_n(peephole_[i].data() + k * pack_.padded, H, out.peephole + k * H);
     for (int slot = 0; slot < pack_.cell.slots; ++slot) {
       const T *sum = bias_[i].data() + slot * pack_.padded;
       const int input = slot < pack_.cell.projected ? pack_.cell.input_gate[slot] : kNone;
@@ -123,11 +128,35 @@ template <class T> class WeightGradientSum {
       multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more,
                go_on);
     }
+    if (out.peephole != nullptr) add_peepholes(job, start, dgates, count, member);
     if (!out.bias_ih && !out.bias_hh) return;
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
     pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
                                   bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);
+  }
+
+  // i and f have seen c', o has seen c: sums of d(gate) times its cell state, this thread's units.
+  void add_peepholes(const Job &job, const RowWalk &start, const T *dgates, Size count, Member member) {
+    constexpr int kSlots[] = {0, 1, 3};
+    const History<T> &history = tape_.at(job.layer, job.direction);
+    T *sums = peephole_[job.layer * pack_.directions + job.direction].data();
+    T *products = scratch_[member.id].source.data();
+    const Size lanes = pack_.kernels.lanes;
+    const Size u0 = pack_.groups * member.id / member.threads * lanes;
+    const Size u1 = pack_.groups * (member.id + 1) / member.threads * lanes;
+    for (int k = 0; k < 3; ++k) {
+      RowWalk walk = start;
+      for (Size i = 0; i < count; ++i, walk.next()) {
+        const T *c = k == 2        ? history.c.data() + walk.index() * tape_.ld
+                     : walk.s == 0 ? history.c0.data() + walk.n * tape_.ld
+                                   : history.c.data() + (clock_.offset(walk.s - 1) + walk.n) * tape_.ld;
+        const T *gate = dgates + i * pack_.row() + kSlots[k] * pack_.padded;
+        for (Size u = u0; u < u1; ++u) products[i * ld_source_ + u] = gate[u] * c[u];
+      }
+      pack_.kernels.add_column_sums(products + u0, ld_source_, nullptr, count, u1 - u0,
+                                    sums + k * pack_.padded + u0);
+    }
   }
 
   // This thread's rows of W, as columns of `count` rows of gate gradients, into its scratch.
@@ -184,6 +213,7 @@ template <class T> class WeightGradientSum {
   Size ld_source_;
   std::vector<Scratch> scratch_;
   std::vector<Buffer<T>> bias_;  // [layers * directions] of [slots][Hp]
+  std::vector<Buffer<T>> peephole_;  // [layers * directions] of [3][Hp], where there are any
   TableGradient<T> table_;
 };
 

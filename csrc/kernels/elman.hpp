@@ -1,7 +1,7 @@
 // Elman RNN (Elman 1990): h = f(W x + b + U h' + c), f = tanh or relu. One phase; slot 0 keeps h.
 #pragma once
 
-#include "math.hpp"
+#include "activation.hpp"
 #include "step.hpp"
 
 namespace pyrnnfast {
@@ -30,6 +30,23 @@ template <bool relu> struct ElmanBackward {
     // relu: h > 0; tanh: 1 - h^2
     const vec da = relu ? (h <= splat(0) ? splat(0) : dh) : dh * (splat(1) - h * h);
     put_gradient(s, row, 0, group, da);
+    store(s.dh + row * s.padded + group * kLanes, splat(0));
+  }
+};
+
+// With any activation, of the clipped sum; slot 0 keeps the sum.
+struct GeneralElmanForward : ElmanForward<false> {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec sum = load(acc);
+    if (s.keep) put_slot(s, row, 0, group, sum);
+    put_hidden(s, row, group, gate(*s.options, 0, sum).value);
+  }
+};
+
+struct GeneralElmanBackward : ElmanBackward<false> {
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec sum = get_slot(s.gates, s.ld_gates, s.padded, row, 0, group);
+    put_gradient(s, row, 0, group, load(acc) * gate(*s.options, 0, sum).slope);
     store(s.dh + row * s.padded + group * kLanes, splat(0));
   }
 };

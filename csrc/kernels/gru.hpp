@@ -1,7 +1,7 @@
 // GRU (Cho et al. 2014): h = (1 - z) n + z h', with the reset gate after or before the recurrent product.
 #pragma once
 
-#include "math.hpp"
+#include "activation.hpp"
 #include "step.hpp"
 
 namespace pyrnnfast {
@@ -104,6 +104,82 @@ struct GruBeforeReset {
     real *dh = s.dh + row * s.padded + group * kLanes;
     put_gradient(s, row, 0, group, d * load(s.h_prev + row * s.ld + group * kLanes) * r * (splat(1) - r));
     store(dh, fma(d, r, load(dh)));
+  }
+};
+
+// The same with any activations f g, of clipped sums; slots keep the sums.
+struct GeneralGruForward : GruForward {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
+    const vec r = load(acc), z = load(acc + kLanes), hidden = load(acc + 2 * kLanes);
+    const vec n =
+        fma(gate(*s.options, 0, r).value, hidden, get_slot(s.gates, s.ld_gates, s.padded, row, 0, group));
+    if (s.keep) {
+      put_slot(s, row, 0, group, n);
+      put_slot(s, row, 1, group, r);
+      put_slot(s, row, 2, group, z);
+      put_slot(s, row, 3, group, hidden);
+    }
+    store(acc, n);
+  }
+  static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec n = gate(*s.options, 1, load(acc)).value, z = gate(*s.options, 0, load(acc + kLanes)).value;
+    put_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
+  }
+};
+
+struct GeneralGruBackward : GruBackward {
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const auto slot = [&](int k) { return get_slot(s.gates, s.ld_gates, s.padded, row, k, group); };
+    const vec dh = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Activated n = gate(*s.options, 1, slot(0)), r = gate(*s.options, 0, slot(1));
+    const Activated z = gate(*s.options, 0, slot(2));
+    const vec dn = dh * (splat(1) - z.value) * n.slope;
+    put_gradient(s, row, 0, group, dn);
+    put_gradient(s, row, 1, group, dn * slot(3) * r.slope);
+    put_gradient(s, row, 2, group, dh * (h_prev - n.value) * z.slope);
+    put_gradient(s, row, 3, group, dn * r.value);
+    store(s.dh + row * s.padded + group * kLanes, dh * z.value);
+  }
+};
+
+struct GeneralGruBeforeGates : GruBeforeGates {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
+    const vec r = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    put_slot(s, row, 0, group, r);
+    put_slot(s, row, 1, group, load(acc + kLanes));  // read by the next phase
+    store(s.reset + row * s.ld + group * kLanes, gate(*s.options, 0, r).value * h_prev);
+  }
+};
+
+struct GeneralGruBeforeCandidate : GruBeforeCandidate {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec sum = load(acc), n = gate(*s.options, 1, sum).value;
+    const vec z = gate(*s.options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 1, group)).value;
+    if (s.keep) put_slot(s, row, 2, group, sum);
+    put_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
+  }
+};
+
+struct GeneralGruBeforeBackward : GruBeforeBackward {
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const auto slot = [&](int which, int k) {
+      return gate(*s.options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
+    };
+    const vec dh = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Activated z = slot(0, 1), n = slot(1, 2);
+    put_gradient(s, row, 1, group, dh * (h_prev - n.value) * z.slope);
+    put_gradient(s, row, 2, group, dh * (splat(1) - z.value) * n.slope);
+    store(s.dh + row * s.padded + group * kLanes, dh * z.value);
+  }
+};
+
+struct GeneralGruBeforeReset : GruBeforeReset {
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec d = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Activated r = gate(*s.options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 0, group));
+    real *dh = s.dh + row * s.padded + group * kLanes;
+    put_gradient(s, row, 0, group, d * h_prev * r.slope);
+    store(dh, fma(d, r.value, load(dh)));
   }
 };
 

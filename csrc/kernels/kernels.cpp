@@ -11,13 +11,6 @@
 #include "probe.hpp"
 
 namespace pyrnnfast {
-namespace {
-
-template <vec (*f)(vec)> void map(const real *x, real *y, Size count) {
-  for (Size i = 0; i < count; i += kLanes) store_part(y + i, f(load_part(x + i, count - i)), count - i);
-}
-
-}  // namespace
 
 extern const KernelTable<real> PYRNNFAST_TABLE;
 const KernelTable<real> PYRNNFAST_TABLE = {
@@ -31,18 +24,29 @@ const KernelTable<real> PYRNNFAST_TABLE = {
     dropout,
     softmax_cross_entropy,
     adam,
-    map<sigmoid>,
-    map<tanh>,
-    {{run_phase<ElmanForward<false>, ForwardStep<real>>, nullptr},
-     {run_phase<ElmanForward<true>, ForwardStep<real>>, nullptr},
-     {run_phase<LstmForward, ForwardStep<real>>, nullptr},
-     {run_phase<GruForward, ForwardStep<real>>, nullptr},
-     {run_phase<GruBeforeGates, ForwardStep<real>>, run_phase<GruBeforeCandidate, ForwardStep<real>>}},
-    {{run_phase<ElmanBackward<false>, BackwardStep<real>>, nullptr},
-     {run_phase<ElmanBackward<true>, BackwardStep<real>>, nullptr},
-     {run_phase<LstmBackward, BackwardStep<real>>, nullptr},
-     {run_phase<GruBackward, BackwardStep<real>>, nullptr},
-     {run_phase<GruBeforeBackward, BackwardStep<real>>, run_phase<GruBeforeReset, BackwardStep<real>>}},
+    activate,
+    {{{run_phase<ElmanForward<false>, ForwardStep<real>>, nullptr},
+      {run_phase<ElmanForward<true>, ForwardStep<real>>, nullptr},
+      {run_phase<LstmForward, ForwardStep<real>>, nullptr},
+      {run_phase<GruForward, ForwardStep<real>>, nullptr},
+      {run_phase<GruBeforeGates, ForwardStep<real>>, run_phase<GruBeforeCandidate, ForwardStep<real>>}},
+     {{run_phase<GeneralElmanForward, ForwardStep<real>>, nullptr},
+      {run_phase<GeneralElmanForward, ForwardStep<real>>, nullptr},
+      {run_phase<GeneralLstmForward, ForwardStep<real>>, nullptr},
+      {run_phase<GeneralGruForward, ForwardStep<real>>, nullptr},
+      {run_phase<GeneralGruBeforeGates, ForwardStep<real>>,
+       run_phase<GeneralGruBeforeCandidate, ForwardStep<real>>}}},
+    {{{run_phase<ElmanBackward<false>, BackwardStep<real>>, nullptr},
+      {run_phase<ElmanBackward<true>, BackwardStep<real>>, nullptr},
+      {run_phase<LstmBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GruBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GruBeforeBackward, BackwardStep<real>>, run_phase<GruBeforeReset, BackwardStep<real>>}},
+     {{run_phase<GeneralElmanBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GeneralElmanBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GeneralLstmBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GeneralGruBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GeneralGruBeforeBackward, BackwardStep<real>>,
+       run_phase<GeneralGruBeforeReset, BackwardStep<real>>}}},
     run_phase<StateBackward, BackwardStep<real>>,
     kChains,
     fma_chains,

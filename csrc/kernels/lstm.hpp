@@ -3,7 +3,7 @@
 // One phase; slots 0..3 keep i, f, g, o.
 #pragma once
 
-#include "math.hpp"
+#include "activation.hpp"
 #include "step.hpp"
 
 namespace pyrnnfast {
@@ -48,6 +48,65 @@ struct LstmBackward {
     put_gradient(s, row, 2, group, dc * i * (one - g * g));
     put_gradient(s, row, 3, group, dh * tc * o * (one - o));
     store(s.dc + at, dc * f);
+    store(s.dh + at, splat(0));
+  }
+};
+
+// With any activations f g h, of clipped sums; with peepholes i, f += p c' and o += p c in the sums (Gers et
+// al. 2002), or with f = 1 - i (coupled). Slots keep the sums.
+struct GeneralLstmForward : LstmForward {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
+    const Options<real> &options = *s.options;
+    const Size state = row * s.ld + group * kLanes;
+    const vec c_prev = load(s.c_prev + state);
+    vec sum[4];
+    for (int slot = 0; slot < 4; ++slot) sum[slot] = load(acc + slot * kLanes);
+    const real *p = options.peephole == nullptr ? nullptr : options.peephole + group * kLanes;
+    if (p != nullptr) {
+      sum[0] = fma(load(p), c_prev, sum[0]);
+      sum[1] = fma(load(p + s.padded), c_prev, sum[1]);
+    }
+    const vec i = gate(options, 0, sum[0]).value;
+    const vec f = options.coupled ? splat(1) - i : gate(options, 0, sum[1]).value;
+    const vec c = fma(f, c_prev, i * gate(options, 1, sum[2]).value);
+    store(s.c_next + state, c);
+    if (p != nullptr) sum[3] = fma(load(p + 2 * s.padded), c, sum[3]);
+    if (s.keep)
+      for (int slot = 0; slot < 4; ++slot) put_slot(s, row, slot, group, sum[slot]);
+    store(acc, sum[3]);
+  }
+  static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec c = load(s.c_next + row * s.ld + group * kLanes);
+    put_hidden(s, row, group,
+               gate(*s.options, 0, load(acc)).value * activated(s.options->activations[2], c).value);
+  }
+};
+
+struct GeneralLstmBackward : LstmBackward {
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const Options<real> &options = *s.options;
+    const auto slot = [&](int which, int k) {
+      return gate(options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
+    };
+    const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;
+    const vec dh = load(acc), c_prev = load(s.c_prev + state);
+    const real *p = options.peephole == nullptr ? nullptr : options.peephole + group * kLanes;
+    const Activated i = slot(0, 0),
+                    f = options.coupled ? Activated{splat(1) - i.value, splat(0)} : slot(0, 1);
+    const Activated g = slot(1, 2), o = slot(0, 3),
+                    h = activated(options.activations[2], load(s.c_next + state));
+    const vec da_o = dh * h.value * o.slope;
+    vec dc = fma(dh * o.value, h.slope, load(s.dc + at));
+    if (p != nullptr) dc = fma(da_o, load(p + 2 * s.padded), dc);
+    const vec df = dc * c_prev, di = options.coupled ? dc * g.value - df : dc * g.value;
+    const vec da_i = di * i.slope, da_f = options.coupled ? splat(0) : df * f.slope;
+    put_gradient(s, row, 0, group, da_i);
+    put_gradient(s, row, 1, group, da_f);
+    put_gradient(s, row, 2, group, dc * i.value * g.slope);
+    put_gradient(s, row, 3, group, da_o);
+    dc = dc * f.value;
+    if (p != nullptr) dc = fma(da_i, load(p), fma(da_f, load(p + s.padded), dc));
+    store(s.dc + at, dc);
     store(s.dh + at, splat(0));
   }
 };

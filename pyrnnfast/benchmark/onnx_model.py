@@ -11,8 +11,6 @@ from pyrnnfast.benchmark.case import Case
 
 OPSET = 17
 IR_VERSION = 8
-ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "gru_reset_before": (1, 0, 2)}
-"""ONNX's gates as places in ours: i o f c of i f g o, z r h of r z n."""
 
 
 def build_model(case: Case) -> bytes:
@@ -24,6 +22,8 @@ def build_model(case: Case) -> bytes:
     """
     from onnx import TensorProto, helper, numpy_helper
 
+    from pyrnnfast.onnx import weights
+
     cell, shape = case.workload.cell, case.workload.shape
     nodes: list[Any] = []
     constants: dict[str, Array] = {
@@ -32,14 +32,15 @@ def build_model(case: Case) -> bytes:
     states = state_names(case)
     parts = len(states) // shape.layers
     source = "x"
+    operator = "LSTM" if cell == "lstm" else cell[:3].upper()
     for layer in range(shape.layers):
-        operands = _operands(case, layer)
-        names = [f"{name}{layer}" for name in ("W", "R", "B")]
-        constants.update(zip(names, operands, strict=True))
+        operands = weights.operands(operator, case.weights, layer, shape.directions)
+        names = [f"{name}{layer}" for name in operands]
+        constants.update(zip(names, operands.values(), strict=True))
         begin, end = zip(*states[layer * parts : (layer + 1) * parts], strict=True) if parts else ((), ())
         nodes.append(
             helper.make_node(
-                "LSTM" if cell == "lstm" else cell[:3].upper(),
+                operator,
                 [source, *names, "lengths" if case.lengths is not None else "", *begin],
                 [f"Y{layer}", *end],
                 hidden_size=shape.hidden,
@@ -90,20 +91,3 @@ def _attributes(cell: str, directions: int) -> dict[str, Any]:
     if cell.startswith("rnn"):
         return {"activations": [cell.removeprefix("rnn_").capitalize()] * directions}
     return {"linear_before_reset": int(cell == "gru")} if cell.startswith("gru") else {}
-
-
-def _operands(case: Case, layer: int) -> tuple[Array, Array, Array]:
-    """W [D, G * H, C], R [D, G * H, H] and B [D, 2 * G * H] of one layer, gates in ONNX's order."""
-    inputs, hiddens, biases = [], [], []
-    for suffix in ("", "_reverse")[: case.workload.shape.directions]:
-        w, u, b, c = (_reorder(case.workload.cell, value) for value in case.layer_weights(layer, suffix))
-        inputs.append(w)
-        hiddens.append(u)
-        biases.append(np.concatenate([b, c]))
-    return np.stack(inputs), np.stack(hiddens), np.stack(biases)
-
-
-def _reorder(cell: str, value: Array) -> Array:
-    order = ORDERS.get(cell, (0,))
-    gates = np.split(value, len(order))
-    return np.concatenate([gates[place] for place in order])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pyrnnfast import _backend, validation
-from pyrnnfast._types import AnyIntegers, Array, ArrayLike, DTypeLike, Seed, State
+from pyrnnfast import _backend, cell_options, validation
+from pyrnnfast._types import ActivationLike, AnyIntegers, Array, ArrayLike, DTypeLike, Seed, State
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.stack import DEFAULT_DTYPE, Stack, map_state
 from pyrnnfast.layers.stream import Stream
@@ -30,6 +31,7 @@ class RecurrentLayer(Stack):
         dtype: DTypeLike,
         rng: Seed,
         recurrent_init: str,
+        options: Mapping[str, Any],
         forget_bias: float | None = None,
     ) -> None:
         super().__init__(
@@ -44,6 +46,7 @@ class RecurrentLayer(Stack):
             recurrent_init,
             forget_bias,
             "_l{layer}{reverse}",
+            options,
         )
         self.batch_first = validation.flag("batch_first", batch_first)
         self.dropout = validation.probability("dropout", dropout)
@@ -172,6 +175,7 @@ class RecurrentLayer(Stack):
         text += f", dropout={self.dropout:g}" if self.dropout else ""
         text += ", bidirectional=True" if self.bidirectional else ""
         text += ", reset_after=False" if self.cell == "gru_reset_before" else ""
+        text += cell_options.describe(self.options, self.cell)
         return text + (f", dtype={self.dtype}" if self.dtype != DEFAULT_DTYPE else "")
 
 
@@ -184,6 +188,8 @@ class RNN(RecurrentLayer):
     end, and outputs are concatenated. dtype: float32 or float64. rng: a numpy.random.Generator or a seed, for
     the weights and the dropout; fresh by default. recurrent_init: "uniform" (on -1/sqrt(H)..1/sqrt(H),
     PyTorch's, as all other weights) or "orthogonal".
+    clip: the sum before f is held to -clip..clip; None for no clip. activations: one that takes f's place, a
+    name or (name, alpha, beta), for each direction or for both: see `pyrnnfast.cell_options`.
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 
@@ -202,9 +208,13 @@ class RNN(RecurrentLayer):
         rng: Seed = None,
         recurrent_init: str = "uniform",
         proj_size: int = 0,
+        clip: float | None = None,
+        activations: Sequence[ActivationLike] | None = None,
     ) -> None:
         refuse_projection(proj_size)
         self.nonlinearity = validation.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        if activations is not None and nonlinearity != "tanh":
+            raise ValueError(f"nonlinearity must not be given beside activations, got {nonlinearity!r}")
         super().__init__(
             f"rnn_{nonlinearity}",
             input_size,
@@ -217,6 +227,7 @@ class RNN(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
+            {"clip": clip, "activations": activations},
         )
 
 
@@ -226,6 +237,9 @@ class LSTM(RecurrentLayer):
     Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; the gates' order is i f g o. The
     state is a tuple (h, c). Arguments as `RNN`'s; forget_bias sets what the forget gates' two biases sum to
     at first (1: Jozefowicz et al. 2015; None: uniform as the rest). proj_size is not there yet.
+    peephole: i and f see c' too, and o sees c (Gers et al. 2002), each by one number a unit: the parameters
+    weight_peephole_l0, ... [3 * H], order i f o. coupled: f = 1 - i, the rows of f in the weights unused.
+    activations: three, of the gates i f o, of the candidate g, and of c before it is multiplied by o.
     Raises NotImplementedError for proj_size other than 0, else as `RNN`.
     """
 
@@ -244,6 +258,10 @@ class LSTM(RecurrentLayer):
         rng: Seed = None,
         recurrent_init: str = "uniform",
         forget_bias: float | None = None,
+        peephole: bool = False,
+        coupled: bool = False,
+        clip: float | None = None,
+        activations: Sequence[ActivationLike] | None = None,
     ) -> None:
         refuse_projection(proj_size)
         super().__init__(
@@ -258,6 +276,7 @@ class LSTM(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
+            {"peephole": peephole, "coupled": coupled, "clip": clip, "activations": activations},
             forget_bias,
         )
 
@@ -266,7 +285,8 @@ class GRU(RecurrentLayer):
     """Gated recurrent unit: h = (1 - z) n + z h', r, z = sigmoid(...); the gates' order is r z n.
 
     reset_after: True for n = tanh(W_in x + b_in + r (W_hn h' + b_hn)), as PyTorch and cuDNN compute it; False
-    for n = tanh(W_in x + b_in + W_hn (r h') + b_hn), as Cho et al. 2014 print it. Other arguments as `RNN`'s.
+    for n = tanh(W_in x + b_in + W_hn (r h') + b_hn), as Cho et al. 2014 print it. activations: two, of the
+    gates r z and of the candidate n. Other arguments as `RNN`'s.
     Raises as `RNN`.
     """
 
@@ -285,6 +305,8 @@ class GRU(RecurrentLayer):
         rng: Seed = None,
         recurrent_init: str = "uniform",
         proj_size: int = 0,
+        clip: float | None = None,
+        activations: Sequence[ActivationLike] | None = None,
     ) -> None:
         refuse_projection(proj_size)
         self.reset_after = validation.flag("reset_after", reset_after)
@@ -300,6 +322,7 @@ class GRU(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
+            {"clip": clip, "activations": activations},
         )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyrnnfast import functional, validation
+from pyrnnfast import cell_options, functional, validation
 from pyrnnfast._types import Array, ArrayLike, DTypeLike, Seed, State
 from pyrnnfast.functional import PackHandle, TapeHandle
 from pyrnnfast.layers import init
@@ -44,8 +45,12 @@ class Stack(Module):
         recurrent_init: str,
         forget_bias: float | None,
         suffix: str,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Create the weights; `suffix` is a format of their names, as "_l{layer}{reverse}"."""
+        """Create the weights; `suffix` is a format of their names, as "_l{layer}{reverse}".
+
+        options: arguments of `cell_options.check`.
+        """
         super().__init__()
         self.cell = cell
         self.input_size = validation.integer("input_size", input_size, 1)
@@ -56,6 +61,7 @@ class Stack(Module):
         self.dtype = validation.float_dtype("dtype", dtype)
         self.rng = validation.generator(rng)
         self.num_directions = 2 if self.bidirectional else 1
+        self.options = cell_options.check(cell, self.num_directions, **(options or {}))
         self._packed: tuple[int, PackHandle] | None = None
         self._tapes: TapeSlot[Kept] = TapeSlot()
         validation.choice("recurrent_init", recurrent_init, ("uniform", "orthogonal"))
@@ -63,10 +69,14 @@ class Stack(Module):
             forget_bias = validation.number("forget_bias", forget_bias)
             if not self.bias:
                 raise ValueError(f"forget_bias needs bias=True, got forget_bias={forget_bias} and bias=False")
+            if self.options is not None and self.options.coupled:
+                raise ValueError(
+                    f"forget_bias must be None with coupled=True, where f = 1 - i, got {forget_bias}"
+                )
         self._create_weights(recurrent_init, forget_bias, suffix)
 
     def _create_weights(self, recurrent_init: str, forget_bias: float | None, suffix: str) -> None:
-        """Draw the weights in PyTorch's order: for each layer, each direction: W_ih, W_hh, b_ih, b_hh."""
+        """Draw the weights in PyTorch's order: for each layer, each direction: W_ih, W_hh, b_ih, b_hh, p."""
         hidden, gates, directions = self.hidden_size, validation.GATES[self.cell], self.num_directions
         bound = 1 / math.sqrt(hidden)
         units = gates * hidden
@@ -90,6 +100,9 @@ class Stack(Module):
                     if forget_bias is not None:  # the gate sees the sum of both
                         values[hidden : 2 * hidden] = forget_bias if name == "bias_ih" else 0
                     self._add_parameter(name + end, values)
+                if self.options is not None and self.options.peephole:
+                    peephole = init.uniform(self.rng, (3 * hidden,), bound, self.dtype)
+                    self._add_parameter("weight_peephole" + end, peephole)
 
     def pack(self) -> PackHandle:
         """Return the weights of now as the kernels read them, for `pyrnnfast.functional`.
@@ -106,6 +119,7 @@ class Stack(Module):
                     num_layers=self.num_layers,
                     bidirectional=self.bidirectional,
                     bias=self.bias,
+                    **cell_options.arguments(self.options),
                 )
                 self._packed = packed = (version, handle)
         return packed[1]

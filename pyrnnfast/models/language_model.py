@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from pyrnnfast.models.language_use import Evaluation
 from pyrnnfast.sampling import SamplingOptions
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import Callback, Outcome
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 CELLS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU], dict[str, Any]]] = {
     "lstm": (LSTM, {}),
@@ -76,7 +79,12 @@ class LanguageModel(Module):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The constructor's arguments besides vocabulary and rng, as JSON has them."""
+        """The constructor's arguments besides vocabulary and rng, as JSON has them.
+
+        Raises ValueError where the recurrent layer was replaced by one with options, which these do not tell.
+        """
+        if self.recurrent.options is not None:
+            raise ValueError(f"recurrent must be a plain layer to be described, got {self.recurrent}")
         return {
             "cell": self.cell,
             "embedding": self.embedding.embedding_dim,
@@ -232,6 +240,19 @@ class LanguageModel(Module):
         """
         location = validation.path("location", location)
         language_files.save(location, self.configuration, self.vocabulary, self.state_dict())
+
+    def to_onnx(self, *, state: bool = True) -> ModelProto:
+        """Write the model, as it computes in eval mode, as an ONNX model; `onnx.save` writes that to a file.
+
+        state: whether it has the inputs h0 and for the LSTM c0, [L, N, H]; else it starts from zero.
+        The model has the input ids [T, N], int64, and the outputs logits [T, N, V], h and for the LSTM c; T
+        and N are free. The vocabulary is not in it.
+        Returns an onnx.ModelProto. Raises TypeError when state is no bool, ModuleNotFoundError without the
+        extra onnx.
+        """
+        from pyrnnfast.onnx import export
+
+        return export.language_model(self.embedding, self.recurrent, self.decoder, state=state)
 
     @classmethod
     def load(cls, location: str | os.PathLike[str], *, rng: Seed = None) -> LanguageModel:

@@ -2,10 +2,11 @@
 
 Letters: N rows, H hidden units, G gates. `a` [N, G * H] is the input's part W_ih x + b_ih, `w` [G * H, H] is
 W_hh, `b` [G * H] is b_hh, `h` and `c` [N, H] are the state before the step (h' and c' in the equations).
-`saved` is what backward needs of the step.
+`p` [3 * H] holds the LSTM's peepholes, or is None. `saved` is what backward needs of the step: the sums
+before clip and activation (`Gate`).
 
 `back` returns the gradients of a, of W_hh's product (they differ in the GRU with reset after only), of h and
-of c. `recurrent_gradient` sums the gradient of W_hh over all steps and rows.
+of c. `recurrent_gradient` and `peephole_gradient` sum over all steps and rows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pyrnnfast._types import Array
+from pyrnnfast._types import Activation, Array
+from pyrnnfast.reference.activations import Gate
 
 Saved = tuple[Array, ...]
 
@@ -24,22 +26,18 @@ class Cell(Protocol):
 
     gates: int
 
-    def step(self, a: Array, h: Array, c: Array, w: Array, b: Array) -> tuple[Array, Array, Saved]:
+    def step(
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+    ) -> tuple[Array, Array, Saved]:
         """Return h and c after the step, and what `back` needs."""
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Turn the gradients of h and c after the step into those of a, of h W_hh^T, of h and c before."""
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
         """Return the gradient of W_hh [G * H, H]; arguments are stacked over steps and rows, [T * N, ...]."""
-
-
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x))."""
-    y: Array = 1 / (1 + np.exp(-x))
-    return y
 
 
 def product(a: Array, b: Array) -> Array:
@@ -48,31 +46,32 @@ def product(a: Array, b: Array) -> Array:
     return ab
 
 
-def split(a: Array, gates: int) -> list[Array]:
-    """Cut [N, G * H] into G parts [N, H]."""
-    return np.split(a, gates, axis=-1)
+def split(a: Array, parts: int) -> list[Array]:
+    """Cut [N, parts * H] into parts [N, H]."""
+    return np.split(a, parts, axis=-1)
 
 
 class Elman:
-    """h = f(a + W_hh h' + b_hh) with f = tanh or relu (Elman 1990)."""
+    """h = f(a + W_hh h' + b_hh), f = tanh or relu by default (Elman 1990)."""
 
     gates = 1
 
-    def __init__(self, relu: bool) -> None:
-        self.relu = relu
+    def __init__(self, f: Gate) -> None:
+        self.f = f
 
-    def step(self, a: Array, h: Array, c: Array, w: Array, b: Array) -> tuple[Array, Array, Saved]:
+    def step(
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+    ) -> tuple[Array, Array, Saved]:
         """h = f(a + W h' + b)."""
         s = a + h @ w.T + b
-        h_new = np.maximum(s, 0) if self.relu else np.tanh(s)
-        return h_new, c, (h_new,)
+        return self.f(s), c, (s,)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """da = dh f'(s)."""
-        (h_new,) = saved
-        da = np.where(h_new <= 0, 0, dh) if self.relu else dh * (1 - h_new * h_new)
+        (s,) = saved
+        da = dh * self.f.slope(s)
         return da, da, da @ w, dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
@@ -81,27 +80,51 @@ class Elman:
 
 
 class LSTM:
-    """Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; order i f g o."""
+    """Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; order i f g o.
+
+    p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017).
+    """
 
     gates = 4
 
-    def step(self, a: Array, h: Array, c: Array, w: Array, b: Array) -> tuple[Array, Array, Saved]:
+    def __init__(self, f: Gate, g: Gate, h: Gate, coupled: bool) -> None:
+        self.f, self.g, self.h, self.coupled = f, g, h, coupled
+
+    def step(
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+    ) -> tuple[Array, Array, Saved]:
         """c = f c' + i g, h = o tanh(c)."""
         si, sf, sg, so = split(a + h @ w.T + b, 4)
-        i, f, g, o = sigmoid(si), sigmoid(sf), np.tanh(sg), sigmoid(so)
+        if p is not None:
+            pi, pf, po = split(p, 3)
+            si, sf = si + pi * c, sf + pf * c
+        i, g = self.f(si), self.g(sg)
+        f = 1 - i if self.coupled else self.f(sf)
         c_new = f * c + i * g
-        tanh_c = np.tanh(c_new)
-        return o * tanh_c, c_new, (i, f, g, o, tanh_c)
+        if p is not None:
+            so = so + po * c_new
+        return self.f(so) * self.h(c_new), c_new, (si, sf, sg, so, c_new)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h = o tanh(c), then c = f c' + i g, then the gates."""
-        i, f, g, o, tanh_c = saved
-        do = dh * tanh_c
-        dc_new = dc + dh * o * (1 - tanh_c * tanh_c)
-        di, df, dg, dc_old = dc_new * g, dc_new * c, dc_new * i, dc_new * f
-        da = np.concatenate([di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o)], axis=-1)
+        si, sf, sg, so, c_new = saved
+        i, g, o = self.f(si), self.g(sg), self.f(so)
+        f = 1 - i if self.coupled else self.f(sf)
+        dso = dh * self.h(c_new) * self.f.slope(so)
+        dc_new = dc + dh * o * self.h.slope(c_new)
+        if p is not None:
+            pi, pf, po = split(p, 3)
+            dc_new = dc_new + dso * po
+        di, df = dc_new * g, dc_new * c
+        if self.coupled:
+            di, df = di - df, np.zeros_like(df)
+        dsi, dsf, dsg = di * self.f.slope(si), df * self.f.slope(sf), dc_new * i * self.g.slope(sg)
+        dc_old = dc_new * f
+        if p is not None:
+            dc_old = dc_old + dsi * pi + dsf * pf
+        da = np.concatenate([dsi, dsf, dsg, dso], axis=-1)
         return da, da, da @ w, dc_old
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
@@ -109,29 +132,43 @@ class LSTM:
         return product(dah.T, h)
 
 
+def peephole_gradient(da: Array, c: Array, saved: Saved) -> Array:
+    """Return the gradient of p [3 * H]: i and f have seen c', o has seen c."""
+    dsi, dsf, _, dso = split(da, 4)
+    gradient: Array = np.concatenate([dsi * c, dsf * c, dso * saved[-1]], axis=-1).sum(axis=0)
+    return gradient
+
+
 class GRU:
     """Cho et al. 2014 as cuDNN and PyTorch compute it, the reset gate after the product; order r z n."""
 
     gates = 3
 
-    def step(self, a: Array, h: Array, c: Array, w: Array, b: Array) -> tuple[Array, Array, Saved]:
+    def __init__(self, f: Gate, g: Gate) -> None:
+        self.f, self.g = f, g
+
+    def step(
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+    ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + r (W_n h' + b_n)), h = (1 - z) n + z h'."""
         ar, az, an = split(a, 3)
         pr, pz, pn = split(h @ w.T + b, 3)
-        r, z = sigmoid(ar + pr), sigmoid(az + pz)
-        n = np.tanh(an + r * pn)
-        return (1 - z) * n + z * h, c, (r, z, n, pn)
+        sr, sz = ar + pr, az + pz
+        sn = an + self.f(sr) * pn
+        z, n = self.f(sz), self.g(sn)
+        return (1 - z) * n + z * h, c, (sr, sz, sn, pn)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h, then n; W_hn's product sees r times the gradient of n's sum."""
-        r, z, n, pn = saved
+        sr, sz, sn, pn = saved
+        r, z, n = self.f(sr), self.f(sz), self.g(sn)
         dz, dn = dh * (h - n), dh * (1 - z)
-        dan = dn * (1 - n * n)
-        dar, daz = dan * pn * r * (1 - r), dz * z * (1 - z)
-        dax = np.concatenate([dar, daz, dan], axis=-1)
-        dah = np.concatenate([dar, daz, dan * r], axis=-1)
+        dsn = dn * self.g.slope(sn)
+        dsr, dsz = dsn * pn * self.f.slope(sr), dz * self.f.slope(sz)
+        dax = np.concatenate([dsr, dsz, dsn], axis=-1)
+        dah = np.concatenate([dsr, dsz, dsn * r], axis=-1)
         return dax, dah, dah @ w + dh * z, dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
@@ -144,36 +181,54 @@ class GRUResetBefore:
 
     gates = 3
 
-    def step(self, a: Array, h: Array, c: Array, w: Array, b: Array) -> tuple[Array, Array, Saved]:
+    def __init__(self, f: Gate, g: Gate) -> None:
+        self.f, self.g = f, g
+
+    def step(
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+    ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + W_n (r h') + b_n), h = (1 - z) n + z h'."""
         (ar, az, an), (wr, wz, wn), (br, bz, bn) = split(a, 3), np.split(w, 3), np.split(b, 3)
-        r, z = sigmoid(ar + h @ wr.T + br), sigmoid(az + h @ wz.T + bz)
-        n = np.tanh(an + (r * h) @ wn.T + bn)
-        return (1 - z) * n + z * h, c, (r, z, n)
+        sr, sz = ar + h @ wr.T + br, az + h @ wz.T + bz
+        r, z = self.f(sr), self.f(sz)
+        sn = an + (r * h) @ wn.T + bn
+        return (1 - z) * self.g(sn) + z * h, c, (sr, sz, sn)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h, then n; the gradient of r h' goes to both factors."""
-        r, z, n = saved
+        sr, sz, sn = saved
+        r, z, n = self.f(sr), self.f(sz), self.g(sn)
         wr, wz, wn = np.split(w, 3)
         dz, dn = dh * (h - n), dh * (1 - z)
-        dan = dn * (1 - n * n)
-        drh = dan @ wn
-        dar, daz = drh * h * r * (1 - r), dz * z * (1 - z)
-        da = np.concatenate([dar, daz, dan], axis=-1)
-        return da, da, dar @ wr + daz @ wz + drh * r + dh * z, dc
+        dsn = dn * self.g.slope(sn)
+        drh = dsn @ wn
+        dsr, dsz = drh * h * self.f.slope(sr), dz * self.f.slope(sz)
+        da = np.concatenate([dsr, dsz, dsn], axis=-1)
+        return da, da, dsr @ wr + dsz @ wz + drh * r + dh * z, dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
         """dW_r and dW_z as ever; dW_n = sum of da_n (r h')^T."""
-        dar, daz, dan = split(dah, 3)
-        return np.concatenate([dar.T @ h, daz.T @ h, dan.T @ (saved[0] * h)])
+        dsr, dsz, dsn = split(dah, 3)
+        return np.concatenate([dsr.T @ h, dsz.T @ h, dsn.T @ (self.f(saved[0]) * h)])
 
 
-CELLS: dict[str, Cell] = {
-    "rnn_tanh": Elman(relu=False),
-    "rnn_relu": Elman(relu=True),
-    "lstm": LSTM(),
-    "gru": GRU(),
-    "gru_reset_before": GRUResetBefore(),
+PLAIN: dict[str, tuple[Activation, ...]] = {
+    "rnn_tanh": (Activation("tanh"),),
+    "rnn_relu": (Activation("relu"),),
+    "lstm": (Activation("sigmoid"), Activation("tanh"), Activation("tanh")),
+    "gru": (Activation("sigmoid"), Activation("tanh")),
+    "gru_reset_before": (Activation("sigmoid"), Activation("tanh")),
 }
+"""The activations of each cell's plain form, in the order of `Options`."""
+
+
+def make_cell(name: str, activations: tuple[Activation, ...], clip: float, coupled: bool) -> Cell:
+    """Make the cell of one direction; clip acts on sums, not on the cell state that h sees."""
+    gates = [Gate(each, clip) for each in activations]
+    if name == "lstm":
+        return LSTM(gates[0], gates[1], Gate(activations[2]), coupled)
+    if name == "gru":
+        return GRU(*gates)
+    return GRUResetBefore(*gates) if name == "gru_reset_before" else Elman(*gates)

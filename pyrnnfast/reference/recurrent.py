@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pyrnnfast._types import Array, Integers
-from pyrnnfast.reference.cells import CELLS, Saved
+from pyrnnfast._types import Array, Integers, Options
+from pyrnnfast.reference.cells import PLAIN, Cell, Saved, make_cell, peephole_gradient
 from pyrnnfast.reference.philox import dropout_mask
 
 ISA = "reference"
+_Weights = tuple[Array, Array, Array, Array, Array | None]
 
 
 class Pack:
@@ -29,6 +30,7 @@ class Pack:
         bidirectional: bool,
         bias: bool,
         isa: str | None = None,
+        options: Options | None = None,
     ) -> None:
         if isa not in (None, ISA):
             raise ValueError(f"isa must be one of {ISA}, got {isa!r}")
@@ -37,16 +39,20 @@ class Pack:
         self.num_directions = 2 if bidirectional else 1
         self.bias = bias
         self.isa = ISA
+        self.options = options
         self.input_size = weights[0].shape[1]
         self.hidden_size = weights[1].shape[1]
         self.dtype: np.dtype[Any] = weights[0].dtype
-        each = 4 if bias else 2
-        no_bias = np.zeros(CELLS[cell].gates * self.hidden_size, self.dtype)
-        # One (W_ih, W_hh, b_ih, b_hh) for each layer and direction.
-        self.weights = [
-            ([w.copy() for w in weights[i : i + each]] + [no_bias, no_bias])[:4]
-            for i in range(0, len(weights), each)
-        ]
+        how = options or Options((PLAIN[cell],) * self.num_directions)
+        self.cells = [make_cell(cell, each, how.clip, how.coupled) for each in how.activations]
+        self.each = 2 + 2 * bias + how.peephole
+        zero = np.zeros(self.cells[0].gates * self.hidden_size, self.dtype)
+        # One (W_ih, W_hh, b_ih, b_hh, p) for each layer and direction; p None without peepholes.
+        self.weights: list[_Weights] = []
+        for i in range(0, len(weights), self.each):
+            w_ih, w_hh, *rest = (w.copy() for w in weights[i : i + self.each])
+            b_ih, b_hh = rest[:2] if bias else (zero, zero)
+            self.weights.append((w_ih, w_hh, b_ih, b_hh, rest[-1] if how.peephole else None))
 
 
 @dataclass
@@ -99,11 +105,10 @@ def _product(x: Array, w: Array) -> Array:
 
 
 def _run_forward(
-    cell_name: str, weights: list[Array], x: Array, h: Array, c: Array, lengths: Integers, keep: bool
+    cell: Cell, weights: _Weights, x: Array, h: Array, c: Array, lengths: Integers, keep: bool
 ) -> tuple[Array, Array, Array, _Run]:
     """Run one layer in one direction over x [T, N, inputs]; a row stops at its length."""
-    cell = CELLS[cell_name]
-    w_ih, w_hh, b_ih, b_hh = weights
+    w_ih, w_hh, b_ih, b_hh, p = weights
     T, N, H = x.shape[0], x.shape[1], w_hh.shape[1]
     a = _product(x, w_ih.T) + b_ih
     y = np.zeros((T, N, H), x.dtype)
@@ -112,7 +117,7 @@ def _run_forward(
     )
     for s in range(T if N else 0):
         active = (s < lengths)[:, None]
-        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh)
+        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p)
         if keep:
             run.h[s], run.c[s] = h, c
             run.saved.append(saved)
@@ -122,28 +127,29 @@ def _run_forward(
 
 
 def _run_backward(
-    cell_name: str, weights: list[Array], run: _Run, dy: Array, dh: Array, dc: Array, lengths: Integers
+    cell: Cell, weights: _Weights, run: _Run, dy: Array, dh: Array, dc: Array, lengths: Integers
 ) -> tuple[Array, Array, Array, list[Array]]:
     """Differentiate `_run_forward`: gradients of y, h, c after -> of x, h, c before and of the weights."""
-    cell = CELLS[cell_name]
-    w_ih, w_hh, _, b_hh = weights
+    w_ih, w_hh, _, b_hh, p = weights
     T, N, _ = dy.shape
     dax = np.zeros((T, N, len(b_hh)), dy.dtype)
     dah = np.zeros_like(dax)
     for s in reversed(range(T if N else 0)):
         active = (s < lengths)[:, None]
-        dax_s, dah_s, dh_old, dc_old = cell.back(run.saved[s], run.h[s], run.c[s], w_hh, dh + dy[s], dc)
+        dax_s, dah_s, dh_old, dc_old = cell.back(run.saved[s], run.h[s], run.c[s], w_hh, p, dh + dy[s], dc)
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
     # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
     did = _active(T, lengths)
     dax_did, dah_did = dax[did], dah[did]
-    dw_hh = np.zeros_like(w_hh)
+    dweights = [dax_did.T @ run.x[did], np.zeros_like(w_hh), dax_did.sum(axis=0), dah_did.sum(axis=0)]
+    dweights += [] if p is None else [np.zeros_like(p)]
     if did.any():
         saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
-        dw_hh = cell.recurrent_gradient(dah_did, run.h[did], saved)
-    dw_ih = dax_did.T @ run.x[did]
-    return _product(dax, w_ih), dh, dc, [dw_ih, dw_hh, dax_did.sum(axis=0), dah_did.sum(axis=0)]
+        dweights[1] = cell.recurrent_gradient(dah_did, run.h[did], saved)
+        if p is not None:
+            dweights[4] = peephole_gradient(dah_did, run.c[did], saved)
+    return _product(dax, w_ih), dh, dc, dweights
 
 
 def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
@@ -191,7 +197,7 @@ def forward(
             k = layer * D + direction
             source = _flip(below, ends) if direction == 1 else below
             y, hT[k], cT[k], run = _run_forward(
-                pack.cell, pack.weights[k], source, h0[k], c0[k], ends, training
+                pack.cells[direction], pack.weights[k], source, h0[k], c0[k], ends, training
             )
             outputs.append(_flip(y, ends) if direction == 1 else y)
             runs.append(run)
@@ -226,7 +232,7 @@ def backward(
             k = layer * D + direction
             part = above[:, :, direction * H : (direction + 1) * H]
             dx_part, dh0[k], dc0[k], gradients[k] = _run_backward(
-                pack.cell,
+                pack.cells[direction],
                 pack.weights[k],
                 tape.runs[k],
                 _flip(part, ends) if direction == 1 else part,
@@ -239,6 +245,7 @@ def backward(
     if tape.ids is not None:
         dx, above = above, np.zeros((tape.embeddings, pack.input_size), pack.dtype)
         np.add.at(above, tape.ids, dx)
-    each = 4 if pack.bias else 2
-    weights = [gradient for of_run in gradients for gradient in of_run[:each]]
+    weights = [
+        gradient for of_run in gradients for gradient in (of_run if pack.bias else of_run[:2] + of_run[4:])
+    ]
     return (above if input_gradient else None), dh0, (dc0 if pack.cell == "lstm" else None), weights

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.nn.utils import parametrize
 
+from pyrnnfast._columns import print_columns
 from pyrnnfast.torch.swap import check_model, is_ours, is_recurrent, why_not
 
 HEAD = ("module", "class", "backend", "kernels", "PyTorch", "why not the kernels")
@@ -24,13 +25,7 @@ def explain(model: Any) -> None:
     """
     check_model(model)
     lines = [_line(name, module) for name, module in model.named_modules() if is_recurrent(module)]
-    widths = [max(map(len, column)) for column in zip(HEAD, *lines, strict=True)]
-    for line in (HEAD, tuple("-" * width for width in widths), *lines):
-        cells = zip(line, widths, strict=True)
-        texts = (
-            text.rjust(width) if n in NUMBERS else text.ljust(width) for n, (text, width) in enumerate(cells)
-        )
-        print("  ".join(texts).rstrip())
+    print_columns(HEAD, lines, NUMBERS)
     if not lines:
         print("(no recurrent module)")
 

@@ -1,0 +1,136 @@
+"""What a cell may do otherwise than its plain form, with the semantics of ONNX's RNN, GRU and LSTM: checked.
+
+    peephole      LSTM: the sums of i and f see the cell state before the step, that of o the one after it
+    coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
+    clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
+    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
+                  f (gates r z), g (candidate); for the RNN f
+
+An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
+
+    sigmoid, tanh, relu, softsign, softplus
+    hard_sigmoid      max(0, min(1, alpha x + beta))           0.2, 0.5
+    elu               alpha (exp(x) - 1) where x <= 0, else x  1
+    leaky_relu        alpha x where x <= 0, else x             0.01
+    thresholded_relu  0 where x < alpha, else x                1
+    scaled_tanh       alpha tanh(beta x)                       0, 0
+    affine            alpha x + beta                           0, 0
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pyrnnfast import validation
+from pyrnnfast._types import Activation, Options
+
+DEFAULTS: dict[str, tuple[float, ...]] = {
+    "sigmoid": (),
+    "tanh": (),
+    "relu": (),
+    "softsign": (),
+    "softplus": (),
+    "hard_sigmoid": (0.2, 0.5),
+    "elu": (1.0,),
+    "leaky_relu": (0.01,),
+    "thresholded_relu": (1.0,),
+    "scaled_tanh": (0.0, 0.0),
+    "affine": (0.0, 0.0),
+}
+"""The activations, each with the defaults of alpha and beta as far as it takes them: those of ONNX's
+operators, and 0 where there is no such operator, as in ONNX Runtime."""
+
+GATED = (Activation("sigmoid"), Activation("tanh"))
+PLAIN = {
+    "rnn_tanh": (Activation("tanh"),),
+    "rnn_relu": (Activation("relu"),),
+    "lstm": (*GATED, Activation("tanh")),
+    "gru": GATED,
+    "gru_reset_before": GATED,
+}
+"""The activations of each cell's plain form."""
+
+
+def check(
+    cell: str,
+    directions: int,
+    peephole: object = False,
+    coupled: object = False,
+    clip: object = None,
+    activations: object = None,
+) -> Options | None:
+    """Return the options, or None where they are those of the plain cell.
+
+    clip: a number above 0; None for none. activations: those of one direction, for all, or of each in turn.
+    Raises TypeError for a wrong type, ValueError for a wrong name, range or number, and for options that the
+    cell does not have.
+    """
+    flags = {"peephole": peephole, "coupled": coupled}
+    for name, value in flags.items():
+        if validation.flag(name, value) and cell != "lstm":
+            raise ValueError(f"{name} must be False for the cell {cell}, got True")
+    options = Options(
+        (PLAIN[cell],) * directions
+        if activations is None
+        else _of_directions(activations, len(PLAIN[cell]), directions),
+        math.inf if clip is None else validation.number("clip", clip, above=0, infinite=True),
+        bool(coupled),
+        bool(peephole),
+    )
+    return None if options == Options((PLAIN[cell],) * directions) else options
+
+
+def _of_directions(value: object, count: int, directions: int) -> tuple[tuple[Activation, ...], ...]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"activations must be a list of names or tuples, got {type(value).__name__}")
+    if len(value) not in (count, directions * count):
+        expected = f"{count}" + f" or {directions * count}" * (directions > 1)
+        raise ValueError(f"activations must be {expected} names or tuples, got {len(value)}")
+    each = tuple(_activation(f"activations[{i}]", item) for i, item in enumerate(value))
+    return tuple(each[k * count % len(each) :][:count] for k in range(directions))
+
+
+def _activation(where: str, value: object) -> Activation:
+    given: Sequence[object] = value if isinstance(value, (tuple, list)) else (value,)
+    if not 1 <= len(given) <= 3:
+        raise ValueError(f"{where} must be a name or (name, alpha, beta), got {len(given)} items")
+    name = validation.choice(where, given[0], tuple(DEFAULTS))
+    numbers = [*DEFAULTS[name], *[0.0, 0.0][len(DEFAULTS[name]) :]]
+    for i, number in enumerate(given[1:]):
+        if number is None:
+            continue
+        if i >= len(DEFAULTS[name]):
+            takes = ("no alpha", "no beta")[i]
+            raise ValueError(f"{where} must have {takes}, which {name} does not take, got {number!r}")
+        numbers[i] = validation.number(f"{('alpha', 'beta')[i]} of {where}", number)
+    return Activation(name, *numbers)
+
+
+def arguments(options: Options | None) -> dict[str, Any]:
+    """Return the arguments of `check` that give these options."""
+    if options is None:
+        return {}
+    return {
+        **options._asdict(),
+        "activations": [_item(each) for part in options.activations for each in part],
+    }
+
+
+def _item(activation: Activation) -> tuple[str | float, ...]:
+    """Leave out what the activation does not take."""
+    return activation[: 1 + len(DEFAULTS[activation.name])]
+
+
+def describe(options: Options | None, cell: str) -> str:
+    """Write the options as the arguments that give them: ", clip=3, activations=[...]"."""
+    if options is None:
+        return ""
+    text = ", peephole=True" * options.peephole + ", coupled=True" * options.coupled
+    text += f", clip={options.clip:g}" if options.clip < math.inf else ""
+    if set(options.activations) != {PLAIN[cell]}:
+        several = options.activations[: len(set(options.activations))]
+        items = [_item(each) for part in several for each in part]
+        text += f", activations={[item if len(item) > 1 else item[0] for item in items]}"
+    return text

@@ -1,0 +1,213 @@
+"""`InferenceSession`: a model in the call of ONNX Runtime, its recurrent nodes on the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from onnx import ModelProto
+
+from pyrnnfast import validation
+from pyrnnfast._columns import print_columns
+from pyrnnfast._types import Array
+from pyrnnfast.onnx import graph as graphs
+from pyrnnfast.onnx import layers, nodes, types
+from pyrnnfast.onnx.cut import Part, cut
+from pyrnnfast.onnx.graph import Graph
+from pyrnnfast.onnx.operator import Operator
+from pyrnnfast.onnx.types import NodeArg
+
+HEAD = ("node", "operator", "runs on", "why not the kernels")
+KERNELS, RUNTIME = "pyrnnfast", "ONNX Runtime"
+
+
+class _Assigned(NamedTuple):
+    """A node for the kernels."""
+
+    operator: Operator
+    dtype: np.dtype[Any]
+
+
+class _Step(NamedTuple):
+    """One call: of the kernels, or of ONNX Runtime on a part of the model."""
+
+    run: Callable[[dict[str, Any], Any], Sequence[Any]]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+
+class InferenceSession:
+    """Runs a model as ONNX Runtime does, the RNN, GRU and LSTM nodes of its main graph on the kernels.
+
+    model: a ModelProto, its bytes, or a path. sess_options: an onnxruntime.SessionOptions, for the rest of
+    the model; its intra_op_num_threads is the kernels' number of threads too. By default ONNX Runtime's
+    threads do not spin when they have nothing to do, which would keep the processors from the kernels.
+    providers: ONNX Runtime's, the CPU's by default.
+
+    Left to ONNX Runtime, and listed by `explain`: nodes inside the bodies of If, Loop and Scan, nodes whose
+    weights are computed from inputs, and those of other dtypes. float64 and layout 1, which
+    ONNX Runtime does not have, run on the kernels. ONNX Runtime is needed where a model has other nodes.
+
+    Raises ValueError for a model that is broken or that ONNX Runtime refuses, OSError for a file that cannot
+    be read, TypeError for arguments of another type, ModuleNotFoundError where onnxruntime is needed.
+    """
+
+    def __init__(self, model: Any, sess_options: Any = None, providers: Sequence[Any] | None = None) -> None:
+        self._graph = Graph(graphs.load(model))
+        self._options, self._providers = sess_options, providers or ["CPUExecutionProvider"]
+        self._threads = getattr(sess_options, "intra_op_num_threads", 0) or None
+        operators, self._table = _assign(self._graph)
+        kinds = dict(self._graph.inputs)
+        self._checks = {name: types.Check(value) for name, value in self._graph.inputs.items()}
+        self._required = set(self._graph.required)
+        self._steps: list[_Step] = []
+        self._plans: dict[tuple[str, ...], list[_Step]] = {}
+        for part in cut(self._graph, {place: each.operator.node for place, each in operators.items()}):
+            assigned = operators.get(part.places[0])
+            if assigned is None:
+                self._steps.append(self._runtime_step(part, kinds))
+            else:
+                self._steps.append(self._kernel_step(*assigned, part, kinds))
+        read = {name for step in self._steps for name in step.inputs} | set(self._graph.outputs)
+        self._constants = {name: self._graph.constant(name) for name in read & set(self._graph.initializers)}
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: Any = None
+    ) -> list[Any]:
+        """Compute outputs.
+
+        output_names: which, in which order; None for all in the model's. input_feed: an array for each input,
+        by name. run_options: an onnxruntime.RunOptions, for the rest of the model.
+        Returns the outputs. Raises ValueError for an unknown or missing name, for an array of another shape
+        and for lengths out of range, TypeError for another dtype; for what ONNX Runtime finds at run time,
+        its own errors.
+        """
+        graph = self._graph
+        wanted = list(output_names or graph.outputs)
+        for name in wanted:
+            validation.choice("each output name", name, graph.outputs)
+        if not isinstance(input_feed, Mapping):
+            raise TypeError(
+                f"input_feed must be a mapping of names to arrays, got {type(input_feed).__name__}"
+            )
+        if not self._required <= input_feed.keys() <= self._checks.keys():
+            expected = f"input_feed must have {', '.join(sorted(self._required)) or 'nothing'}"
+            raise ValueError(f"{expected}, got {', '.join(map(str, input_feed)) or 'nothing'}")
+        for name, array in input_feed.items():
+            self._checks[name](array)
+        values = {**self._constants, **input_feed}
+        for step in self._needed(tuple(wanted)):
+            feed = {name: values[name] for name in step.inputs if name in values}
+            values.update(zip(step.outputs, step.run(feed, run_options), strict=True))
+        return [values[name] for name in wanted]
+
+    def get_inputs(self) -> list[NodeArg]:
+        """Return the inputs that a caller gives: name, type, shape."""
+        return [types.describe(self._graph.inputs[name]) for name in self._graph.required]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """Return the model's outputs: name, type, shape."""
+        return [types.describe(value) for value in self._graph.model.graph.output]
+
+    def explain(self) -> None:
+        """Print a table of the recurrent nodes: what runs each, and why it is not the kernels."""
+        print_columns(HEAD, self._table)
+        if not self._table:
+            print("(no recurrent node)")
+
+    # --- Steps
+
+    def _needed(self, wanted: tuple[str, ...]) -> list[_Step]:
+        """Leave out the steps that nothing wanted depends on."""
+        if wanted not in self._plans:
+            needed = set(wanted)
+            steps = []
+            for step in reversed(self._steps):
+                if not needed.isdisjoint(step.outputs):
+                    needed.update(step.inputs)
+                    steps.append(step)
+            self._plans[wanted] = steps[::-1]
+        return self._plans[wanted]
+
+    def _kernel_step(
+        self, operator: Operator, dtype: np.dtype[Any], part: Part, kinds: dict[str, Any]
+    ) -> _Step:
+        names = operator.node.inputs.items()
+        for value, name in part.outputs.items():
+            rank = 4 if name == "Y" else 3
+            kinds[value] = types.value_info(value, types.NAMES[dtype.name], [None] * rank)
+
+        def run(feed: dict[str, Any], _: Any) -> list[Array]:
+            results = operator({name: feed[value] for name, value in names if value in feed}, self._threads)
+            return [results[name] for name in part.outputs.values()]
+
+        return _Step(run, part.inputs, list(part.outputs))
+
+    def _runtime_step(self, part: Part, kinds: dict[str, Any]) -> _Step:
+        outputs = list(part.outputs)
+        model = self._graph.part(part.places, [kinds[name] for name in part.inputs], outputs)
+        session = _runtime_session(model, self._options, self._providers)
+        for arg in session.get_outputs():
+            kinds[arg.name] = types.value_info(arg.name, arg.type, arg.shape)
+
+        def run(feed: dict[str, Any], run_options: Any) -> list[Any]:
+            found: list[Any] = session.run(outputs, feed, run_options)
+            return found
+
+        return _Step(run, part.inputs, outputs)
+
+
+def _assign(graph: Graph) -> tuple[dict[int, _Assigned], list[tuple[str, str, str, str]]]:
+    """Decide which nodes the kernels run; returns them by their places, and the table of `explain`."""
+    operators: dict[int, _Assigned] = {}
+    table = []
+    for place, proto in enumerate(graph.nodes):
+        if nodes.is_recurrent(proto):
+            name, why = nodes.name_of(proto), None
+            if graph.opset() < layers.OPSET:
+                why = f"operator set {graph.opset()} is older than {layers.OPSET}"
+            else:
+                node = nodes.read(proto)
+                constant = layers.has_constant_weights(graph, node)
+                weights = layers.constant_weights(graph, node) if constant else None
+                dtype = _dtype(graph, node) if weights is None else weights["W"].dtype
+                if dtype is None:
+                    why = "its weights are computed from the inputs"
+                elif dtype not in validation.FLOATS:
+                    why = f"the kernels have no {dtype}"
+                else:
+                    operators[place] = _Assigned(Operator(node, weights), dtype)
+            table.append((name, proto.op_type, RUNTIME if why else KERNELS, why or ""))
+        for inner in graphs.nested(proto):
+            if nodes.is_recurrent(inner):
+                where = f"inside the body of {proto.op_type} {nodes.name_of(proto)!r}"
+                table.append((nodes.name_of(inner), inner.op_type, RUNTIME, where))
+    return operators, table
+
+
+def _dtype(graph: Graph, node: nodes.RecurrentNode) -> np.dtype[Any] | None:
+    """The dtype of a W that is an input of the model; None where W is something else."""
+    value = graph.inputs.get(node.inputs["W"])
+    return None if value is None else types.dtype(value)
+
+
+def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        raise ModuleNotFoundError(
+            "the rest of a model needs ONNX Runtime: pip install 'pyrnnfast[onnx]'",
+            name="onnxruntime",
+        ) from None
+    if options is None:
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+    except Exception as error:  # of a dozen classes, of which none derives from ValueError
+        raise ValueError(
+            f"the model must be one that ONNX Runtime loads, got {graphs.first_line(error)}"
+        ) from None

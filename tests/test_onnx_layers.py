@@ -1,0 +1,206 @@
+"""Layers written as ONNX models, which ONNX Runtime runs, and read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import refuses, require
+from onnx_models import (
+    DIRECTIONS,
+    OPERATORS,
+    WEIGHTS,
+    agree,
+    draw,
+    make_model,
+    make_node,
+    node_model,
+    runtime,
+)
+
+import pyrnnfast
+from pyrnnfast import GRU, LSTM, RNN
+from pyrnnfast.models import LanguageModel
+from pyrnnfast.onnx import InferenceSession, from_onnx, to_onnx
+from pyrnnfast.text import Vocabulary
+
+onnx = require("onnx")
+
+LAYERS = {
+    "tanh": (RNN, {}),
+    "relu": (RNN, {"nonlinearity": "relu"}),
+    "lstm": (LSTM, {}),
+    "gru": (GRU, {}),
+    "gru_reset_before": (GRU, {"reset_after": False}),
+}
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"bias": False},
+    {"bidirectional": True},
+    {"num_layers": 2},
+    {"num_layers": 3, "bidirectional": True, "batch_first": True},
+    {"batch_first": True},
+]
+T, N, C, H = 5, 3, 4, 7
+
+
+def parts(state: Any) -> list[np.ndarray]:
+    return list(state) if isinstance(state, tuple) else [state]
+
+
+def inputs(layer: Any, lengths: bool, state: bool) -> tuple[dict[str, np.ndarray], Any, Any]:
+    """Feeds of an exported model, and state and lengths for the layer itself."""
+    random = np.random.default_rng(1)
+    x = random.normal(size=(N, T, C) if layer.batch_first else (T, N, C)).astype(layer.dtype)
+    feeds, ends, begin = {"x": x}, None, None
+    if lengths:
+        ends = feeds["lengths"] = np.array([T, 2, 4], np.int32)
+    if state:
+        shape = (layer.num_layers * layer.num_directions, N, H)
+        begin = [random.normal(size=shape).astype(layer.dtype) for _ in range(1 + (layer.cell == "lstm"))]
+        feeds |= dict(zip(("h0", "c0"), begin, strict=False))
+        begin = tuple(begin) if layer.cell == "lstm" else begin[0]
+    return feeds, begin, ends
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("cell", LAYERS)
+def test_exported_layers_compute_the_same_and_come_back(cell: str, options: dict[str, Any]) -> None:
+    kind, own = LAYERS[cell]
+    layer = kind(C, H, **own, **options, rng=0).eval()
+    for lengths, state in ((False, False), (True, True)):
+        model = to_onnx(layer, lengths=lengths, state=state)
+        onnx.checker.check_model(model, full_check=True)
+        feeds, begin, ends = inputs(layer, lengths, state)
+        y, final = layer(feeds["x"], begin, ends)
+        agree(runtime(model, feeds), [y, *parts(final)])
+        agree(InferenceSession(model).run(None, feeds), [y, *parts(final)], 0)
+        (back,) = from_onnx(model).values()
+        assert repr(back) == repr(layer)
+        assert type(back) is kind
+        assert not back.training
+        assert back.state_dict().keys() == layer.state_dict().keys()
+        for name, value in layer.state_dict().items():
+            np.testing.assert_array_equal(back.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        (LSTM, {"peephole": True, "coupled": True, "clip": 0.5}),
+        (LSTM, {"activations": ["hard_sigmoid", ("scaled_tanh", 0.5, 2.0), ("elu", 0.5)]}),
+        (GRU, {"activations": [("hard_sigmoid", 0.25, 0.5), "softsign"], "clip": 2.0}),
+        (GRU, {"activations": ["sigmoid", "tanh", "hard_sigmoid", "relu"], "reset_after": False}),
+        (RNN, {"activations": ["relu", "tanh"], "clip": 0.25}),
+        (RNN, {"nonlinearity": "relu", "clip": 0.25}),
+    ],
+    ids=str,
+)
+def test_options_come_back(kind: Any, options: dict[str, Any]) -> None:
+    layer = kind(C, H, 2, bidirectional=True, **options, rng=0).eval()
+    model = to_onnx(layer)
+    feeds, _, _ = inputs(layer, False, False)
+    y, final = layer(feeds["x"])
+    agree(runtime(model, feeds), [y, *parts(final)])
+    (back,) = from_onnx(model).values()
+    assert repr(back) == repr(layer)
+    assert back.state_dict().keys() == layer.state_dict().keys()
+    agree([back(feeds["x"])[0]], [y], 0)
+
+
+def test_float64_comes_back() -> None:
+    layer = LSTM(C, H, 2, bidirectional=True, dtype=np.float64, rng=0).eval()
+    model = to_onnx(layer)
+    feeds, _, _ = inputs(layer, False, False)
+    y, (h, c) = layer(feeds["x"])
+    agree(InferenceSession(model).run(["y"], feeds), [y], 0)
+    (back,) = from_onnx(model.SerializeToString()).values()
+    assert back.dtype == np.float64
+    agree(parts(back(feeds["x"])[1]), [h, c], 0)
+
+
+def test_training_changes_nothing_in_the_file() -> None:
+    layer = LSTM(C, H, 2, dropout=0.5, rng=0)
+    assert to_onnx(layer) == to_onnx(layer.eval())
+
+
+def test_only_recurrent_layers_are_written() -> None:
+    for bad in (pyrnnfast.Linear(2, 3), pyrnnfast.LSTMCell(2, 3), None):
+        refuses(TypeError, lambda bad=bad: to_onnx(bad))
+    refuses(TypeError, lambda: to_onnx(RNN(2, 3), lengths=1))
+    refuses(TypeError, lambda: to_onnx(RNN(2, 3), state=None))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "rnn_relu", "gru_reset_before"])
+def test_language_models(cell: str, tmp_path: Any) -> None:
+    words = Vocabulary.from_text("the quick brown fox", unit="char")
+    model = LanguageModel(words, cell=cell, embedding=5, hidden=H, layers=2, rng=0).eval()
+    ids = np.random.default_rng(0).integers(len(words), size=(T, N), dtype=np.int64)
+    logits, state = model(ids)
+    agree(runtime(model.to_onnx(state=False), {"ids": ids}), [logits, *parts(state)])
+    again, final = model(ids, state)
+    onnx.save(model.to_onnx(), tmp_path / "model.onnx")
+    feeds = {"ids": ids} | dict(zip(("h0", "c0"), parts(state), strict=False))
+    session = InferenceSession(tmp_path / "model.onnx")
+    agree(session.run(None, feeds), [again, *parts(final)])
+    agree(runtime(model.to_onnx(), feeds), [again, *parts(final)])
+    assert [argument.name for argument in session.get_inputs()] == list(feeds)
+    refuses(TypeError, lambda: model.to_onnx(state=1))
+
+
+# --- From nodes
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_a_node_gives_a_layer(op: str, direction: str) -> None:
+    arrays = draw(op, direction=direction)
+    model, feeds = node_model(op, arrays, direction=direction)
+    weights = {name: arrays[name] for name in WEIGHTS if name in arrays}
+    layer = from_onnx(model.graph.node[0], weights)
+    state = tuple(feeds[name] for name in ("initial_h", "initial_c") if name in feeds)
+    y, final = layer(feeds["X"], state if op == "LSTM" else state[0], feeds["sequence_lens"])
+    want = runtime(model, feeds)
+    agree([y], [want[0].transpose(0, 2, 1, 3).reshape(y.shape)])
+    full = (
+        feeds["sequence_lens"] > 0
+    )  # a row of no steps keeps its state in a layer, and is zero in ONNX Runtime
+    agree([part[:, full] for part in parts(final)], [part[:, full] for part in want[1:]])
+    (same,) = from_onnx(model).values()
+    assert repr(same) == repr(layer)
+
+
+def test_what_no_layer_can_be_is_refused() -> None:
+    arrays = draw("LSTM")
+    weights = {name: arrays[name] for name in WEIGHTS}
+    node = make_node("LSTM", arrays, hidden_size=7)
+    for broken in (weights | {"W": arrays["W"][:, 1:]}, {"W": arrays["W"], "R": arrays["R"]}, {}):
+        refuses(ValueError, lambda broken=broken: from_onnx(node, broken))
+    refuses(TypeError, lambda: from_onnx(node))
+    refuses(TypeError, lambda: from_onnx(node, weights | {"W": [1.0]}))
+    refuses(TypeError, lambda: from_onnx(node_model("LSTM", arrays)[0], weights))
+    refuses(TypeError, lambda: from_onnx(3))
+    reverse, _ = node_model("LSTM", draw("LSTM", direction="reverse"), direction="reverse")
+    refuses(ValueError, lambda: from_onnx(reverse))
+    relu = onnx.helper.make_node("Relu", ["x"], ["y"])
+    refuses(ValueError, lambda: from_onnx(relu, {}))
+    refuses(ValueError, lambda: from_onnx(make_model([relu], {"x": arrays["X"]}, {}, {"y": 1})))
+    refuses(
+        ValueError, lambda: from_onnx(make_model([node], arrays, {}, {"Y": 1}))
+    )  # weights that are inputs
+    old, _ = node_model("GRU", draw("GRU"))
+    old.opset_import[0].version = 3
+    refuses(ValueError, lambda: from_onnx(old))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS[::2])
+def test_nodes_with_another_reader_between_are_layers_of_their_own(direction: str) -> None:
+    layer = GRU(C, H, 2, bidirectional=direction != "forward", rng=0)
+    model = to_onnx(layer)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("y_l0", 1, [None, None, None]))
+    below, above = from_onnx(model).values()
+    assert (below.num_layers, above.num_layers) == (1, 1)
+    np.testing.assert_array_equal(above.weight_hh_l0, layer.weight_hh_l1)
+    feeds = {"x": np.ones((T, N, C), np.float32)}
+    agree(InferenceSession(model).run(None, feeds), runtime(model, feeds))
