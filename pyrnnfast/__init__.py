@@ -81,5 +81,5 @@ def __getattr__(name: str) -> ModuleType:
 def __dir__() -> list[str]:
     import importlib.util  # here, as `import pyrnnfast` is quicker without
 
-    absent = {"torch"} if importlib.util.find_spec("torch") is None else set()
+    absent = {name for name in ("onnx", "torch") if importlib.util.find_spec(name) is None}
     return sorted({*__all__, *_SUBMODULES} - absent)

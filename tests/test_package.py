@@ -126,8 +126,11 @@ def test_submodules_are_imported_when_used() -> None:
     assert "functional" in dir(pyrnnfast)
     for name in dir(pyrnnfast):
         assert hasattr(pyrnnfast, name), name
-    code = "import sys; sys.modules['torch'] = None; import pyrnnfast; print('torch' in dir(pyrnnfast))"
-    assert python(code).stdout == "False\n"
+    for extra in ("onnx", "torch"):
+        code = (
+            f"import sys; sys.modules[{extra!r}] = None; import pyrnnfast; print({extra!r} in dir(pyrnnfast))"
+        )
+        assert python(code).stdout == "False\n"
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pyrnnfast.nonsense
 
