@@ -79,10 +79,8 @@ def _set_frozen(module: nn.Module, frozen: bool) -> nn.Module:
     from pyrnnfast.torch.modules import Accelerated
 
     for part in module.modules():
-        if not isinstance(part, Accelerated):
-            continue
-        if parametrize.is_parametrized(part):
-            continue  # whose weights are new at each call
+        if not isinstance(part, Accelerated) or parametrize.is_parametrized(part):
+            continue  # a parametrized one has new weights at each call
         weights = part._pyrnnfast_weights()
         reuse = reuse_of(weights)
         if reuse is not None and reuse.frozen != frozen:
