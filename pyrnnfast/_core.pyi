@@ -122,6 +122,7 @@ def forward(
     training: bool,
     num_threads: int,
     embedding: Array | None = None,
+    cells: Array | None = None,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
 def infer(pack: Pack, x: object, state: object) -> tuple[Array, State] | None: ...
 def backward(
@@ -131,6 +132,7 @@ def backward(
     dcT: Array | None,
     input_gradient: bool,
     num_threads: int,
+    dcells: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]: ...
 def generate(
     pack: Pack,
