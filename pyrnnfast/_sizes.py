@@ -33,17 +33,19 @@ class Recurrent(Protocol):
 
 def output(of: Recurrent) -> int:
     """R, the numbers that one direction puts out."""
-    return (of.options.proj_size if of.options is not None else 0) or of.hidden_size
+    options = of.options
+    return of.hidden_size if options is None else options.proj_size or of.hidden_size
 
 
 def width(of: Recurrent) -> int:
     """The numbers of y at each step: D * R, or R where the directions are merged."""
-    merged = of.options is not None and of.options.merge != "concat"
-    return output(of) * (1 if merged else of.num_directions)
+    options = of.options
+    return output(of) * (of.num_directions if options is None or options.merge == "concat" else 1)
 
 
 def states(of: Recurrent, *rows: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """The shapes of h [L * D, N, R] and c [L * D, N, H], None where the state has no second part."""
-    runs = of.num_layers * of.num_directions
-    pair = of.cell == "lstm" or (of.cell == "gru" and output(of) != of.hidden_size)
-    return (runs, *rows, output(of)), ((runs, *rows, of.hidden_size) if pair else None)
+    options, shape = of.options, (of.num_layers * of.num_directions, *rows, of.hidden_size)
+    if options is None or not options.proj_size:
+        return shape, (shape if of.cell == "lstm" else None)
+    return (*shape[:-1], options.proj_size), (shape if of.cell in ("lstm", "gru") else None)

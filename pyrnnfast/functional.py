@@ -162,13 +162,14 @@ def forward(
     elif keep and p > 0 and packed.num_layers > 1:
         raise ValueError("seed must be an integer from 0 to 2**64 - 1 where dropout is at work, got None")
     cells = None
-    if outputs.wants_cells(packed.cell, return_cells):
+    if return_cells is not False and outputs.wants_cells(packed.cell, return_cells):
         cells = np.zeros((steps, rows, directions * hidden), packed.dtype)
     y, h, c, tape = backend.forward(
         packed, x, h0, c0, ends, p, seed or 0, keep, validation.num_threads(num_threads), embedding, cells
     )
     result = ForwardResult(y, h if c is None else (h, c), tape)
-    result.cells = cells
+    if cells is not None:
+        result.cells = cells
     return result
 
 

@@ -34,9 +34,7 @@ class SequenceStack(Stack):
             validation.fits("ids", x, layout[:-1])
         return self._time_major(x, batched), batched
 
-    def _gradient_in(self, name: str, value: Any, tape: TapeHandle, batched: bool, units: int) -> Any:
-        if value is None:
-            return None
+    def _gradient_in(self, name: str, value: Any, tape: TapeHandle, batched: bool, units: int) -> Array:
         array = validation.ndarray(name, value, self.dtype)
         validation.fits(name, array, self._layout(batched, tape.steps, tape.rows, units))
         return self._time_major(array, batched)

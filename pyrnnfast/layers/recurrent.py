@@ -107,10 +107,13 @@ class RecurrentLayer(SequenceStack):
         call's embedding has changed since; TypeError and ValueError as the call does (the tape is kept then).
         """
         tape, batched, embedding, _ = self._kept()
-        if dcells is not None and not self.return_cells:
-            raise ValueError("dcells must be None for a layer without return_cells, got an array")
-        dy = self._gradient_in("dy", dy, tape, batched, _sizes.width(self))
-        dcells = self._gradient_in("dcells", dcells, tape, batched, self.num_directions * self.hidden_size)
+        if dcells is not None:
+            if not self.return_cells:
+                raise ValueError("dcells must be None for a layer without return_cells, got an array")
+            units = self.num_directions * self.hidden_size
+            dcells = self._gradient_in("dcells", dcells, tape, batched, units)
+        if dy is not None:
+            dy = self._gradient_in("dy", dy, tape, batched, _sizes.width(self))
         dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
         dx, dstate0 = self._back(tape, dy, dstate, dcells)
         if embedding is None:

@@ -122,7 +122,7 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
 
 
 def _check(layer: Any) -> None:
-    if not isinstance(layer, tuple(layers.CLASSES.values())):
+    if not any(isinstance(layer, known) for known in layers.CLASSES.values()):
         raise TypeError(f"layer must be an RNN, GRU or LSTM, got {type(layer).__name__}")
     options = layer.options or Options(())
     unsaid = outputs.describe(options) + f", cell_clip={options.cell_clip:g}" * (options.cell_clip < math.inf)
