@@ -131,10 +131,12 @@ class Backend(Protocol):
         training: bool,
         num_threads: int,
         embedding: Array | None = None,
+        cells: Array | None = None,
     ) -> tuple[Array, Array, Array | None, TapeHandle | None]:
         """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape.
 
         With embedding [V, C] the input is embedding[x], x [T, N] int64; backward's dx is the embedding's.
+        cells [T, N, D * H], of zeros, takes the cell state of every step of the top layer.
         """
 
     def infer(self, pack: PackHandle, x: object, state: object) -> tuple[Array, State] | None:
@@ -152,6 +154,7 @@ class Backend(Protocol):
         dcT: Array | None,
         input_gradient: bool,
         num_threads: int,
+        dcells: Array | None = None,
     ) -> tuple[Array | None, Array, Array | None, list[Array]]:
         """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights."""
 

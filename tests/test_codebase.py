@@ -165,9 +165,11 @@ def test_no_file_has_outgrown_one_idea() -> None:
 
 ORDER = (
     {"_columns", "_types"},
+    {"_sizes"},
     {"_core", "reference"},
     {"_backend"},
     {"validation"},
+    {"outputs"},
     {"cell_options"},
     {"runtime"},
     {"functional"},

@@ -35,6 +35,13 @@ inline Function find_function(const std::string &name) {
   throw py::value_error("activation: got '" + name + "', expected sigmoid, tanh, relu or another one");
 }
 
+inline Merge find_merge(const std::string &name) {
+  constexpr const char *kNames[] = {"concat", "sum", "mean", "mul"};
+  for (int i = 0; i < 4; ++i)
+    if (name == kNames[i]) return Merge(i);
+  throw py::value_error("merge: got '" + name + "', expected concat, sum, mean or mul");
+}
+
 template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;
 
 struct PyPack : Handle {

@@ -80,6 +80,7 @@ template <class T> struct Options {
       activations[kMaxActivations];  // LSTM: f (gates), g (candidate), h (output); GRU: f, g; RNN: f
   T clip;  // of sums, before their activation; infinity: none
   bool coupled;  // LSTM: f = 1 - i
+  T cell_clip;  // LSTM: c after the step is held to -cell_clip..cell_clip; infinity: none
   const T *peephole;  // [3][Hp] i f o, LSTM; null: none
 };
 
@@ -106,6 +107,7 @@ template <class T> struct ForwardStep {
   const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
   bool keep;
   const Options<T> *options;  // of the general instantiation
+  T limit;  // of a projection: its states are held to -limit..limit
 };
 
 // One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is
@@ -128,6 +130,7 @@ template <class T> struct BackwardStep {
   Size ldy;
   const int64_t *dy_rows;
   const Options<T> *options;  // of the general instantiation
+  T limit;  // of a projection, whose states lie in `gates`
 };
 
 struct DropoutArgs {
@@ -176,6 +179,8 @@ template <class T> struct KernelTable {
   void (*forward[kInstantiations][kCellKinds][kMaxPhases])(const ForwardStep<T> &);
   void (*backward[kInstantiations][kCellKinds][kMaxPhases])(const BackwardStep<T> &);
   void (*backward_state)(const BackwardStep<T> &);  // dh += product
+  void (*project)(const ForwardStep<T> &);  // h = product, and y
+  void (*backward_project)(const BackwardStep<T> &);  // d(h) = dh + dy + product, into dgates
   Size chains;  // vectors of fma_chains
   // x[i] = a x[i] + b, `steps` times in registers; x [chains * VL]
   void (*fma_chains)(Size steps, T a, T b, T *x);

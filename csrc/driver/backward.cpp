@@ -5,9 +5,9 @@
 #include <tuple>
 
 #include "crew.hpp"
+#include "flow.hpp"
 #include "input.hpp"
 #include "problem.hpp"
-#include "states.hpp"
 #include "weight_gradients.hpp"
 
 namespace pyrnnfast {
@@ -20,19 +20,13 @@ template <class T> class Backward {
       : args_(args), tape_(*args.tape), pack_(*tape_.pack), clock_(tape_.clock),
         plan_(make_plan(pack_, clock_, args.threads, true)),
         schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
+        first_phase_(pack_.projects() ? kProjection : 0),
         apart_(tape_.dropout.active() || pack_.directions > 1), sums_(tape_, plan_.threads),
         crew_(plan_, clock_, args.interrupted) {
-    const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions, state = N * pack_.hidden;
-    for (Size i = 0; i < L * D; ++i) {
-      Flow flow;
-      flow.dgates = Buffer<T>(plan_.chunk * N * pack_.row());
-      flow.carried = Buffer<T>(N * pack_.row());
-      flow.dh = sorted_state(args.dh ? args.dh + i * state : nullptr, clock_, pack_.hidden, pack_.padded);
-      if (pack_.cell.cell_state)
-        flow.dc = sorted_state(args.dc ? args.dc + i * state : nullptr, clock_, pack_.hidden, pack_.padded);
-      flows_.push_back(std::move(flow));
-    }
-    for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * D * pack_.hidden, apart_);
+    const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions;
+    for (Size i = 0; i < L * D; ++i) flows_.emplace_back(args, i, plan_.chunk);
+    for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * pack_.width, apart_);
+    if (pack_.merges()) dsides_ = Buffer<T>(clock_.total() * D * pack_.outputs);
     ld_input_ = row_stride<T>(pack_.widest());
     for (int i = 0; i < plan_.threads; ++i)
       scratch_.push_back(
@@ -41,34 +35,38 @@ template <class T> class Backward {
 
   bool run() {
     if (!crew_.run([&](Share &share) { work(share); })) return false;
-    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) initial_state(i);
+    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) {
+      flows_[i].finish(args_, i);
+      sums_.finish(i, args_.weights[i]);
+    }
     return true;
   }
 
  private:
-  // What flows back through one layer and direction.
-  struct Flow {
-    Buffer<T> dgates;  // [rows of the chunk][row]
-    Buffer<T> carried;  // [N][row]: those of the step after the chunk
-    Buffer<T> dh, dc;  // [N][Hp], sorted
-  };
+  static constexpr int kProjection = -1;  // a phase, before those of the cell
+  static constexpr Size kInner = -1;  // any layer but the first, as far as the order of its inputs goes
+
   struct Scratch {
     Buffer<T> apart;  // [kProductRows][ld_input]: one direction's dX, before its mask
     Buffer<int64_t> rows;
   };
   // Whether a layer's dX is added to, or masked.
   bool apart(Size layer) const { return apart_ || (layer == 0 && tape_.ids != nullptr); }
-  Flow &flow_of(const Job &job) { return flows_[job.layer * pack_.directions + job.direction]; }
+  Flow<T> &flow_of(const Job &job) { return flows_[job.layer * pack_.directions + job.direction]; }
 
   void work(Share &share) {
     for (Size stage = schedule_.stages() - 1; stage >= 0; --stage) {
       const Size jobs = schedule_.jobs(stage);
+      if (pack_.merges() && schedule_.job(stage, 0).end == clock_.steps()) {
+        unmerge_gradient(schedule_.job(stage, 0).layer, share.member);
+        if (!crew_.meet(share)) return;
+      }
       for (Size j = share.job; j < jobs; j += share.jobs)
         if (!recur(schedule_.job(stage, j), share)) return;
       if (!crew_.meet(share)) return;
       for (Size j = 0; j < jobs; ++j) {
         const Job job = schedule_.job(stage, j);
-        sums_.add(job, flow_of(job).dgates.data(),
+        sums_.add(job, flow_of(job).dgates.data(), flow_of(job).doutputs.data(),
                   args_.weights[job.layer * pack_.directions + job.direction], share.member,
                   [&] { return crew_.go_on(share); });
         input_gradient(job, share);
@@ -78,9 +76,26 @@ template <class T> class Backward {
     if (sums_.table().used()) table_gradients(share);
   }
 
+  // The gradient of a layer's merged outputs, as one of each direction's: this thread's part of the steps.
+  void unmerge_gradient(Size layer, Member member) {
+    const bool top = layer + 1 == pack_.layers;
+    if (top && args_.dy == nullptr) return;
+    const Size R = pack_.outputs, steps = clock_.steps();
+    for (RowWalk walk(clock_, steps * member.id / member.threads, steps * (member.id + 1) / member.threads, 0,
+                      clock_.rows());
+         !walk.done(); walk.next()) {
+      const auto out = [&](Size d) {
+        return tape_.out_at(layer, d, clock_.time(d == 1, walk.s, walk.n)) + walk.n * tape_.ld_out;
+      };
+      const T *d =
+          top ? args_.dy + tape_.user_row(walk.s, walk.n) * R : dinput_[layer].data() + walk.index() * R;
+      unmerge(pack_.merge, d, out(0), out(1), R, dsides_.data() + walk.index() * 2 * R);
+    }
+  }
+
   bool recur(const Job &job, Share &share) {
     for (Size s = job.end - 1; s >= job.begin; --s)
-      for (int phase = 0; phase < pack_.cell.phases; ++phase) {
+      for (int phase = first_phase_; phase < pack_.cell.phases; ++phase) {
         step(job, s, phase, share);
         if (!crew_.meet_units(share)) return false;
       }
@@ -94,18 +109,29 @@ template <class T> class Backward {
   T *dgates_at(const Job &job, Size s) {
     return flow_of(job).dgates.data() + (clock_.offset(s) - clock_.offset(job.begin)) * pack_.row();
   }
+  T *doutputs_at(const Job &job, Size s) {
+    return flow_of(job).doutputs.data() + (clock_.offset(s) - clock_.offset(job.begin)) * tape_.ld_out;
+  }
 
-  // The arguments of a phase over this share's units; rows and pointers are set by the caller.
+  // The product of a phase over this share's columns: with W_hh, or below a projection with W_hr. Rows and
+  // other pointers are set by the caller.
   BackwardStep<T> common(const Job &job, int phase, const Share &share) {
-    const BackwardPhase &back = pack_.cell.backward[phase];
-    BackwardStep<T> k{};
-    std::tie(k.group_begin, k.group_end) = share.groups(pack_.groups);
-    k.hidden = pack_.hidden;
-    k.padded = pack_.padded;
-    k.depth = (back.last - back.first) * pack_.padded;
-    k.lda = k.ld_gates = pack_.row();
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
-    k.weights = weights.hidden_back[phase].data();
+    const bool outputs = phase == kProjection;
+    BackwardStep<T> k{};
+    k.hidden = outputs ? pack_.outputs : pack_.hidden;
+    k.padded = outputs ? pack_.padded_outputs : pack_.padded;
+    std::tie(k.group_begin, k.group_end) = share.groups(k.padded / pack_.kernels.lanes);
+    k.lda = k.ld_gates = pack_.row();
+    if (phase == first_phase_ || !pack_.projects()) {
+      const BackwardPhase &back = pack_.cell.backward[std::max(phase, 0)];
+      k.depth = (back.last - back.first) * pack_.padded;
+      k.weights = weights.hidden_back[std::max(phase, 0)].data();
+    } else {
+      k.depth = pack_.outputs;
+      k.lda = tape_.ld_out;
+      k.weights = weights.project_back.data();
+    }
     k.options = &weights.options;
     k.ld = tape_.ld;
     return k;
@@ -113,10 +139,9 @@ template <class T> class Backward {
 
   // One phase of step s. Rows whose last step is s have no following step: no product.
   void step(const Job &job, Size s, int phase, const Share &share) {
-    const BackwardPhase &back = pack_.cell.backward[phase];
+    const bool later = phase == first_phase_ || (!pack_.projects() && pack_.cell.backward[phase].following);
     const Size begin = share.row_begin, end = std::min(share.row_end, clock_.active(s));
-    const Size following =
-        back.following ? std::clamp(clock_.active(s + 1), begin, std::max(begin, end)) : end;
+    const Size following = later ? std::clamp(clock_.active(s + 1), begin, std::max(begin, end)) : end;
     crew_.in_pieces(share, begin, following, plan_.piece,
                     [&](Size n0, Size n1) { run_rows(job, s, phase, share, n0, n1, true); });
     crew_.in_pieces(share, following, end, plan_.piece,
@@ -124,20 +149,31 @@ template <class T> class Backward {
   }
 
   void run_rows(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, bool product) {
-    const BackwardPhase &back = pack_.cell.backward[phase];
+    const BackwardPhase &back = pack_.cell.backward[std::max(phase, 0)];
     History<T> &history = tape_.at(job.layer, job.direction);
-    Flow &flow = flow_of(job);
+    Flow<T> &flow = flow_of(job);
     const Size ld = tape_.ld, row = pack_.row();
     BackwardStep<T> k = common(job, phase, share);
     k.rows = n1 - n0;
     k.dgates = dgates_at(job, s) + n0 * row;
     if (!product)
       k.depth = 0;
+    else if (pack_.projects() && phase == 0)
+      k.a = doutputs_at(job, s) + n0 * tape_.ld_out;
     else if (!back.following)
       k.a = k.dgates + back.first * pack_.padded;
     else
       k.a = (s + 1 == job.end ? flow.carried.data() : dgates_at(job, s + 1)) + n0 * row +
             back.first * pack_.padded;
+    if (phase == first_phase_) output_gradient(job, s, n0, k, scratch_[share.member.id]);
+    if (phase == kProjection) {
+      k.gates = history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
+      k.dgates = doutputs_at(job, s) + n0 * tape_.ld_out;
+      k.ld_gates = tape_.ld_out;
+      k.dh = flow.dp.data() + n0 * k.padded;
+      k.limit = pack_.limit;
+      return pack_.kernels.backward_project(k);
+    }
     k.gates = history.gates.data() + (clock_.offset(s) + n0) * row;
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
     if (pack_.cell.cell_state) {
@@ -146,25 +182,39 @@ template <class T> class Backward {
       k.dc = flow.dc.data() + n0 * pack_.padded;
     }
     k.dh = flow.dh.data() + n0 * pack_.padded;
-    if (phase == 0) output_gradient(job, s, n0, k, scratch_[share.member.id]);
+    if (args_.dcells != nullptr && job.layer + 1 == pack_.layers) add_cells(job, s, n0, k);
     pack_.kernels.backward[pack_.general][int(pack_.cell.kind)][phase](k);
+  }
+
+  // The gradient of this step's cell states, this share's part, to what flows back into them.
+  void add_cells(const Job &job, Size s, Size n0, const BackwardStep<T> &k) const {
+    const Size H = pack_.hidden, begin = k.group_begin * pack_.kernels.lanes;
+    const Size end = std::min(H, k.group_end * pack_.kernels.lanes);
+    for (Size n = 0; n < k.rows; ++n) {
+      const Size row = tape_.user_row(clock_.time(job.direction == 1, s, n0 + n), n0 + n);
+      const T *from = args_.dcells + (row * pack_.directions + job.direction) * H;
+      for (Size u = begin; u < end; ++u) k.dc[n * pack_.padded + u] += from[u];
+    }
   }
 
   // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward
   // clock's order).
   void output_gradient(const Job &job, Size s, Size n0, BackwardStep<T> &k, Scratch &scratch) const {
-    const bool top = job.layer + 1 == pack_.layers, reverse = job.direction == 1;
-    if (top && args_.dy == nullptr) return;
-    k.ldy = pack_.directions * pack_.hidden;
-    k.dy = (top ? args_.dy : dinput_[job.layer].data()) + job.direction * pack_.hidden;
+    const bool last = job.layer + 1 == pack_.layers, reverse = job.direction == 1;
+    if (last && args_.dy == nullptr) return;
+    const bool top = last && !pack_.merges();
+    const Size above = top ? pack_.layers : kInner;
+    const T *from = top ? args_.dy : pack_.merges() ? dsides_.data() : dinput_[job.layer].data();
+    k.ldy = pack_.directions * pack_.outputs;
+    k.dy = from + job.direction * pack_.outputs;
     if (!clock_.ragged()) {
-      k.dy += input_row(job.layer + 1, reverse, s, n0) * k.ldy;
+      k.dy += input_row(above, reverse, s, n0) * k.ldy;
       if (top && tape_.order == Order::rows_first) k.ldy *= tape_.steps;
     } else if (!top && !reverse) {
       k.dy += (clock_.offset(s) + n0) * k.ldy;
     } else {
       k.dy_rows = scratch.rows.data();
-      for (Size n = 0; n < k.rows; ++n) scratch.rows.data()[n] = input_row(job.layer + 1, reverse, s, n0 + n);
+      for (Size n = 0; n < k.rows; ++n) scratch.rows.data()[n] = input_row(above, reverse, s, n0 + n);
     }
   }
 
@@ -188,10 +238,10 @@ template <class T> class Backward {
   void first_state(const Job &job, const Share &share) {
     const Size end = std::min(share.row_end, clock_.active(0));
     crew_.in_pieces(share, share.row_begin, end, plan_.piece, [&](Size n0, Size n1) {
-      BackwardStep<T> k = common(job, 0, share);
+      BackwardStep<T> k = common(job, first_phase_, share);
       k.rows = n1 - n0;
       k.a = dgates_at(job, 0) + n0 * pack_.row() + pack_.cell.backward[0].first * pack_.padded;
-      k.dh = flow_of(job).dh.data() + n0 * pack_.padded;
+      k.dh = (pack_.projects() ? flow_of(job).dp : flow_of(job).dh).data() + n0 * k.padded;
       pack_.kernels.backward_state(k);
     });
   }
@@ -269,27 +319,18 @@ template <class T> class Backward {
                           pack_.at(job.layer, 0).inputs);
   }
 
-  void initial_state(Size i) {
-    const Size state = clock_.rows() * pack_.hidden;
-    for (Size n = 0; n < clock_.rows(); ++n) {
-      if (args_.dh0 != nullptr)
-        unsorted_row(flows_[i].dh.data() + n * pack_.padded, clock_, n, pack_.hidden, args_.dh0 + i * state);
-      if (args_.dc0 != nullptr)
-        unsorted_row(flows_[i].dc.data() + n * pack_.padded, clock_, n, pack_.hidden, args_.dc0 + i * state);
-    }
-    sums_.finish(i, args_.weights[i]);
-  }
-
   const BackwardArgs<T> &args_;
   Tape<T> &tape_;
   const Pack<T> &pack_;
   const Clock &clock_;
   const Plan plan_;
   const Schedule schedule_;
+  const int first_phase_;  // of a step
   const bool apart_;  // every layer's dX is added to, or masked
   WeightGradientSum<T> sums_;
-  std::vector<Flow> flows_;
-  std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][D*H]: dX of layers 1, 2, ...
+  std::vector<Flow<T>> flows_;
+  std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][width]: dX of layers 1, 2, ...
+  Buffer<T> dsides_;  // [total][D*R] of a layer whose outputs are merged, as dX is otherwise
   Size ld_input_;
   std::vector<Scratch> scratch_;
   Crew crew_;

@@ -34,6 +34,7 @@ struct Cell {
   int phases;
   ForwardPhase forward[kMaxPhases];
   BackwardPhase backward[kMaxPhases];
+  bool blends = false;  // h depends on h' other than through the product
 };
 
 constexpr Cell kCells[kCellKinds] = {
@@ -85,7 +86,8 @@ constexpr Cell kCells[kCellKinds] = {
      false,
      1,
      {{Source::hidden, 1, 4, 3}},
-     {{1, 4, true}}},
+     {{1, 4, true}},
+     true},
     {CellKind::gru_reset_before,
      "gru_reset_before",
      3,
@@ -97,7 +99,8 @@ constexpr Cell kCells[kCellKinds] = {
      true,
      2,
      {{Source::hidden, 0, 2, 2}, {Source::reset, 2, 3, 2}},
-     {{0, 2, true}, {2, 3, false}}},
+     {{0, 2, true}, {2, 3, false}},
+     true},
 };
 
 }  // namespace pyrnnfast

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "cell.hpp"
@@ -13,10 +14,11 @@ namespace pyrnnfast {
 // the general instantiation. Owned by the caller.
 template <class T> struct LayerWeights {
   const T *weight_ih;  // [G*H, C]
-  const T *weight_hh;  // [G*H, H]
+  const T *weight_hh;  // [G*H, R]
   const T *bias_ih;    // [G*H]
   const T *bias_hh;    // [G*H]
   const T *peephole = nullptr;  // [3*H] i f o; LSTM, null: none
+  const T *weight_hr = nullptr;  // [R, H] with a projection
 };
 
 template <class T> struct LayerPack {
@@ -25,11 +27,21 @@ template <class T> struct LayerPack {
   Buffer<T>
       input_bias;  // [projected][Hp]; holds both biases where the recurrence goes on from the projection
   Buffer<T> hidden_bias;  // [slots][Hp]; for the slots that have no projection
-  Buffer<T> hidden[kMaxPhases];  // strips, depth H, columns [group][slot of the phase][VL]
+  Buffer<T> hidden[kMaxPhases];  // strips, depth R (r * h': H), columns [group][slot of the phase][VL]
   Buffer<T> input_back;  // strips of 2, depth projected * Hp, columns C
-  Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns H
+  Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns R
+  Buffer<T> project, project_back;  // strips of 2, depth H, columns R; depth R, columns H
   Buffer<T> peephole;  // [3][Hp], where there are any
   Options<T> options{};  // of the general instantiation
+};
+
+enum class Merge { concat, sum, mean, mul };  // of two directions' outputs
+
+// What a direction of a layer puts out: R numbers, which are its recurrent state too.
+struct Outputs {
+  Size projection = 0;  // R = P, where h = W_hr h~; 0: R = H, none
+  double clip = std::numeric_limits<double>::infinity();  // its states are held to -clip..clip
+  Merge merge = Merge::concat;
 };
 
 enum class Use { both, forward, backward };  // which calls a pack serves; the other's operands stay empty
@@ -43,8 +55,12 @@ template <class T> struct Pack {
   // the plain instantiation. Throws std::bad_alloc.
   Pack(const KernelTable<T> &kernels, const Cell &cell, Size inputs, Size hidden, Size layers,
        Size directions, const std::vector<LayerWeights<T>> &weights, int threads, Use use = Use::both,
-       const std::vector<Options<T>> &options = {});
+       const std::vector<Options<T>> &options = {}, Outputs out = {});
 
+  bool merges() const { return merge != Merge::concat; }
+  bool projects() const { return projection > 0; }
+  // Whether the state is a pair: h, and c or what the projection reads, where the next step does so too.
+  bool pair() const { return cell.cell_state || (projects() && cell.blends); }
   const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }
   Size widest() const { return std::max(packs.front().inputs, packs.back().inputs); }  // input of a layer
   Size columns() const { return cell.slots * padded; }  // of a row of gates
@@ -55,6 +71,10 @@ template <class T> struct Pack {
   Size inputs, hidden, layers, directions;
   Use use;
   Size padded, groups;  // Hp and Hp / VL
+  Size projection, outputs, padded_outputs;  // P or 0; R and Rp
+  T limit;  // of a projection
+  Merge merge;
+  Size width;  // of y at each step: D * R, merged R
   bool general;  // which instantiation of the cell runs
   std::vector<LayerPack<T>> packs;
 

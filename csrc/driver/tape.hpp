@@ -22,13 +22,20 @@ template <class T> struct History {
   Buffer<T> h;       // [total][ld] hidden states; inference, last layer: [2][N][ld], the last two steps
   Buffer<T> c;       // LSTM. training: [total][ld] cell states; inference: [N][ld]
   Buffer<T> reset;   // GRU with reset before. training: [total][ld] r * h'; inference: [N][ld]
-  bool whole_h = false, training = false;
+  Buffer<T> p0, p;   // with a projection: its states, as h0 and h, which are what it projects
+  bool whole_h = false, whole_p = false, training = false;
 
   T *h_at(const Clock &clock, Size s, Size ld) {
     return h.data() + (whole_h ? clock.offset(s) : (s & 1) * clock.rows()) * ld;
   }
   const T *h_before(const Clock &clock, Size s, Size ld) {
     return s == 0 ? h0.data() : h_at(clock, s - 1, ld);
+  }
+  T *p_at(const Clock &clock, Size s, Size ld) {
+    return p.data() + (whole_p ? clock.offset(s) : (s & 1) * clock.rows()) * ld;
+  }
+  const T *p_before(const Clock &clock, Size s, Size ld) {
+    return s == 0 ? p0.data() : p_at(clock, s - 1, ld);
   }
   T *c_at(const Clock &clock, Size s, Size ld) { return c.data() + (training ? clock.offset(s) * ld : 0); }
   const T *c_before(const Clock &clock, Size s, Size ld) {
@@ -63,10 +70,17 @@ template <class T> struct Tape {
   const int64_t *ids;  // [T][N] row of x at each step and row; null: its own
   Size table;        // V; 0 without ids
   LayerDropout<T> dropout;
-  Size ld;           // stride of states
+  Size ld, ld_out;   // stride of states; of those that are put out
   std::vector<History<T>> histories;  // [layers * directions]
   Order order = Order::steps_first;
   Size x_step = 0, x_next = 0;  // elements of x from a step, from a row, to the next; packed: x_next alone
+
+  // The states that are put out, and recurrent: those of a projection, else h.
+  const T *out_before(Size layer, Size direction, Size s) {
+    History<T> &history = at(layer, direction);
+    return pack->projects() ? history.p_before(clock, s, ld_out) : history.h_before(clock, s, ld_out);
+  }
+  const T *out_at(Size layer, Size direction, Size s) { return out_before(layer, direction, s + 1); }
 
   // Index in the user's sequences of sorted row n at a time.
   Size user_row(Size time, Size n) const {
@@ -88,7 +102,8 @@ template <class T> struct Tape {
   // is not worth its share of two more buffers.
   bool by_table() const { return ids != nullptr && 2 * table <= clock.total(); }
 
-  // Elements of a tape in training: all of a layer's and direction's history, each piece aligned.
+  // Elements of a tape in training, without a projection: all of a layer's and direction's history, each
+  // piece aligned.
   static Size elements(const Cell &cell, Size padded, Size runs, Size rows, Size total) {
     const Size ld = row_stride<T>(padded), row = row_stride<T>(cell.slots * padded);
     const Size kept = 1 + cell.cell_state;

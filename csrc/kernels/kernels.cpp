@@ -9,6 +9,7 @@
 #include "lstm.hpp"
 #include "pack.hpp"
 #include "probe.hpp"
+#include "project.hpp"
 
 namespace pyrnnfast {
 
@@ -48,6 +49,8 @@ const KernelTable<real> PYRNNFAST_TABLE = {
       {run_phase<GeneralGruBeforeBackward, BackwardStep<real>>,
        run_phase<GeneralGruBeforeReset, BackwardStep<real>>}}},
     run_phase<StateBackward, BackwardStep<real>>,
+    run_phase<ProjectForward, ForwardStep<real>>,
+    run_phase<ProjectBackward, BackwardStep<real>>,
     kChains,
     fma_chains,
     read_words,

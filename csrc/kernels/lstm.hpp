@@ -53,7 +53,8 @@ struct LstmBackward {
 };
 
 // With any activations f g h, of clipped sums; with peepholes i, f += p c' and o += p c in the sums (Gers et
-// al. 2002), or with f = 1 - i (coupled). Slots keep the sums.
+// al. 2002), or with f = 1 - i (coupled); with c held to a clip, at which it has no gradient. Slots keep the
+// sums.
 struct GeneralLstmForward : LstmForward {
   static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const Options<real> &options = *s.options;
@@ -68,7 +69,8 @@ struct GeneralLstmForward : LstmForward {
     }
     const vec i = gate(options, 0, sum[0]).value;
     const vec f = options.coupled ? splat(1) - i : gate(options, 0, sum[1]).value;
-    const vec c = fma(f, c_prev, i * gate(options, 1, sum[2]).value);
+    const vec c =
+        clamp(fma(f, c_prev, i * gate(options, 1, sum[2]).value), -options.cell_clip, options.cell_clip);
     store(s.c_next + state, c);
     if (p != nullptr) sum[3] = fma(load(p + 2 * s.padded), c, sum[3]);
     if (s.keep)
@@ -89,15 +91,16 @@ struct GeneralLstmBackward : LstmBackward {
       return gate(options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
     };
     const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;
-    const vec dh = load(acc), c_prev = load(s.c_prev + state);
+    const vec dh = load(acc), c_prev = load(s.c_prev + state), c = load(s.c_next + state);
     const real *p = options.peephole == nullptr ? nullptr : options.peephole + group * kLanes;
     const Activated i = slot(0, 0),
                     f = options.coupled ? Activated{splat(1) - i.value, splat(0)} : slot(0, 1);
-    const Activated g = slot(1, 2), o = slot(0, 3),
-                    h = activated(options.activations[2], load(s.c_next + state));
+    const Activated g = slot(1, 2), o = slot(0, 3), h = activated(options.activations[2], c);
     const vec da_o = dh * h.value * o.slope;
     vec dc = fma(dh * o.value, h.slope, load(s.dc + at));
     if (p != nullptr) dc = fma(da_o, load(p + 2 * s.padded), dc);
+    if (options.cell_clip < real(__builtin_inf()))
+      dc = absolute(c) >= splat(options.cell_clip) ? splat(0) : dc;
     const vec df = dc * c_prev, di = options.coupled ? dc * g.value - df : dc * g.value;
     const vec da_i = di * i.slope, da_f = options.coupled ? splat(0) : df * f.slope;
     put_gradient(s, row, 0, group, da_i);

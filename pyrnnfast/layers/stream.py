@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from pyrnnfast import _backend, validation
+from pyrnnfast import _backend, _sizes, validation
 from pyrnnfast._types import Array, State
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Stream:
         if layer.bidirectional:
             raise ValueError("bidirectional must be False for a stream, got True")
         self._layer = layer
-        self._state_shape = (layer.num_layers, rows, layer.hidden_size)
+        self._state_shapes = _sizes.states(layer, rows)
         self._x_shape = (rows, layer.input_size)
         gates = validation.GATES[layer.cell] * layer.hidden_size
         validation.storable("the gates of x", (layer.num_layers, rows, gates), layer.dtype.itemsize)
@@ -57,7 +57,7 @@ class Stream:
 
     @property
     def state(self) -> State:
-        """The state after the last step, as copies: h [L, N, H], for the LSTM (h, c).
+        """The state after the last step, as copies: h [L, N, H], for the LSTM (h, c); as the layer's.
 
         It may be set to the same, or to None for zeros.
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape; the state stays as it was.
@@ -67,8 +67,7 @@ class Stream:
 
     @state.setter
     def state(self, value: State | None) -> None:
-        layer = self._layer
-        self._stepper.set_state(*validation.state("state", value, layer.cell, layer.dtype, self._state_shape))
+        self._stepper.set_state(*validation.state("state", value, self._layer.dtype, *self._state_shapes))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Stream cannot be copied or pickled: make another, and set its state")

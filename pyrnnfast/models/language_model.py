@@ -104,7 +104,7 @@ class LanguageModel(Module):
         """
         if isinstance(ids, np.ndarray):  # one sequence [T] is fine for the layer, which checks the rest
             validation.fits("ids", ids, ("T", "N"))
-        y, final = self.recurrent(ids, state, embedding=self.embedding)
+        y, final = self.recurrent(ids, state, embedding=self.embedding)[:2]
         return self.decoder(self.dropout(y)), final
 
     def backward(self, dlogits: Array) -> State:

@@ -11,6 +11,8 @@ of c. `recurrent_gradient` and `peephole_gradient` sum over all steps and rows.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -44,6 +46,16 @@ def product(a: Array, b: Array) -> Array:
     """a b."""
     ab: Array = a @ b
     return ab
+
+
+def hold(value: Array, clip: float) -> Array:
+    """Clip to -clip..clip."""
+    return np.clip(value, -clip, clip)
+
+
+def held(gradient: Array, value: Array, clip: float) -> Array:
+    """The gradient of a clipped value: none where it is at a limit."""
+    return gradient if clip == math.inf else np.where(abs(value) >= clip, gradient.dtype.type(0), gradient)
 
 
 def split(a: Array, parts: int) -> list[Array]:
@@ -82,13 +94,14 @@ class Elman:
 class LSTM:
     """Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; order i f g o.
 
-    p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017).
+    p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017). c is
+    held to -cell_clip..cell_clip.
     """
 
     gates = 4
 
-    def __init__(self, f: Gate, g: Gate, h: Gate, coupled: bool) -> None:
-        self.f, self.g, self.h, self.coupled = f, g, h, coupled
+    def __init__(self, f: Gate, g: Gate, h: Gate, coupled: bool, cell_clip: float) -> None:
+        self.f, self.g, self.h, self.coupled, self.cell_clip = f, g, h, coupled, cell_clip
 
     def step(
         self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
@@ -100,7 +113,7 @@ class LSTM:
             si, sf = si + pi * c, sf + pf * c
         i, g = self.f(si), self.g(sg)
         f = 1 - i if self.coupled else self.f(sf)
-        c_new = f * c + i * g
+        c_new = hold(f * c + i * g, self.cell_clip)
         if p is not None:
             so = so + po * c_new
         return self.f(so) * self.h(c_new), c_new, (si, sf, sg, so, c_new)
@@ -117,6 +130,7 @@ class LSTM:
         if p is not None:
             pi, pf, po = split(p, 3)
             dc_new = dc_new + dso * po
+        dc_new = held(dc_new, c_new, self.cell_clip)
         di, df = dc_new * g, dc_new * c
         if self.coupled:
             di, df = di - df, np.zeros_like(df)
@@ -140,12 +154,15 @@ def peephole_gradient(da: Array, c: Array, saved: Saved) -> Array:
 
 
 class GRU:
-    """Cho et al. 2014 as cuDNN and PyTorch compute it, the reset gate after the product; order r z n."""
+    """Cho et al. 2014 as cuDNN and PyTorch compute it, the reset gate after the product; order r z n.
+
+    projected: h is only what the products see, and c is what z carries over.
+    """
 
     gates = 3
 
-    def __init__(self, f: Gate, g: Gate) -> None:
-        self.f, self.g = f, g
+    def __init__(self, f: Gate, g: Gate, projected: bool) -> None:
+        self.f, self.g, self.projected = f, g, projected
 
     def step(
         self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
@@ -156,7 +173,8 @@ class GRU:
         sr, sz = ar + pr, az + pz
         sn = an + self.f(sr) * pn
         z, n = self.f(sz), self.g(sn)
-        return (1 - z) * n + z * h, c, (sr, sz, sn, pn)
+        h_new = (1 - z) * n + z * (c if self.projected else h)
+        return h_new, (h_new if self.projected else c), (sr, sz, sn, pn)
 
     def back(
         self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
@@ -164,11 +182,14 @@ class GRU:
         """Differentiate h, then n; W_hn's product sees r times the gradient of n's sum."""
         sr, sz, sn, pn = saved
         r, z, n = self.f(sr), self.f(sz), self.g(sn)
-        dz, dn = dh * (h - n), dh * (1 - z)
+        dh, old = (dh + dc, c) if self.projected else (dh, h)
+        dz, dn = dh * (old - n), dh * (1 - z)
         dsn = dn * self.g.slope(sn)
         dsr, dsz = dsn * pn * self.f.slope(sr), dz * self.f.slope(sz)
         dax = np.concatenate([dsr, dsz, dsn], axis=-1)
         dah = np.concatenate([dsr, dsz, dsn * r], axis=-1)
+        if self.projected:
+            return dax, dah, dah @ w, dh * z
         return dax, dah, dah @ w + dh * z, dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
@@ -224,11 +245,35 @@ PLAIN: dict[str, tuple[Activation, ...]] = {
 """The activations of each cell's plain form, in the order of `Options`."""
 
 
-def make_cell(name: str, activations: tuple[Activation, ...], clip: float, coupled: bool) -> Cell:
+@dataclass(frozen=True)
+class Projection:
+    """h = W_hr h~ (Sak et al. 2014), held to -clip..clip; W_hr [R, H]."""
+
+    w: Array
+    clip: float
+
+    def step(self, h: Array) -> Array:
+        """h = W_hr h~."""
+        return hold(h @ self.w.T, self.clip)
+
+    def back(self, h: Array, dh: Array) -> tuple[Array, Array]:
+        """Return the gradients of W_hr's product and of h~."""
+        dh = held(dh, self.step(h), self.clip)
+        return dh, dh @ self.w
+
+
+def make_cell(
+    name: str,
+    activations: tuple[Activation, ...],
+    clip: float,
+    coupled: bool,
+    projected: bool,
+    cell_clip: float,
+) -> Cell:
     """Make the cell of one direction; clip acts on sums, not on the cell state that h sees."""
     gates = [Gate(each, clip) for each in activations]
     if name == "lstm":
-        return LSTM(gates[0], gates[1], Gate(activations[2]), coupled)
+        return LSTM(gates[0], gates[1], Gate(activations[2]), coupled, cell_clip)
     if name == "gru":
-        return GRU(*gates)
+        return GRU(gates[0], gates[1], projected)
     return GRUResetBefore(*gates) if name == "gru_reset_before" else Elman(*gates)
