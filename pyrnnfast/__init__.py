@@ -46,6 +46,7 @@ _SUBMODULES = (
     "cli",
     "clipping",
     "functional",
+    "keras",
     "layers",
     "losses",
     "models",
@@ -81,5 +82,5 @@ def __getattr__(name: str) -> ModuleType:
 def __dir__() -> list[str]:
     import importlib.util  # here, as `import pyrnnfast` is quicker without
 
-    absent = {"torch"} if importlib.util.find_spec("torch") is None else set()
+    absent = {name for name in ("keras", "onnx", "torch") if importlib.util.find_spec(name) is None}
     return sorted({*__all__, *_SUBMODULES} - absent)
