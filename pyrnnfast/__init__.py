@@ -12,6 +12,7 @@ from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.one_gate import OneGateGRU
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
 from pyrnnfast.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from pyrnnfast.runtime import available_isas, get_num_threads, isa, set_num_threads, show_config
@@ -28,6 +29,7 @@ __all__ = [
     "LSTMCell",
     "Linear",
     "Module",
+    "OneGateGRU",
     "RNNCell",
     "__version__",
     "available_isas",

@@ -3,8 +3,8 @@
     peephole      LSTM: the sums of i and f see the cell state before the step, that of o the one after it
     coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
-    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
-                  f (gates r z), g (candidate); for the RNN f
+    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRUs
+                  f (gates r z, or g), g (candidate); for the RNN f
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -49,6 +49,7 @@ PLAIN = {
     "lstm": (*GATED, Activation("tanh")),
     "gru": GATED,
     "gru_reset_before": GATED,
+    "one_gate_gru": GATED,
 }
 """The activations of each cell's plain form."""
 

@@ -34,7 +34,7 @@ def _same_threads_afterwards():
 MORE = [
     *(
         Workload(cell, Shape(6, 5, 3, 4, layers, directions), ragged=True)
-        for cell in ("rnn_tanh", "lstm", "gru", "gru_reset_before")
+        for cell in ("rnn_tanh", "lstm", "gru", "gru_reset_before", "one_gate_gru")
         for layers, directions in ((1, 1), (2, 2))
     ),
     *(

@@ -15,6 +15,7 @@ LABELS = {
     "lstm": "LSTM",
     "gru": "GRU",
     "gru_reset_before": "GRU reset before",
+    "one_gate_gru": "one-gate GRU",
 }
 
 TASKS = {"forward": 1, "training": 3}

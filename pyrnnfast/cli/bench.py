@@ -23,6 +23,7 @@ CELLS = {
     "rnn": "rnn_tanh",
     "rnn_relu": "rnn_relu",
     "gru_reset_before": "gru_reset_before",
+    "one_gate_gru": "one_gate_gru",
 }
 WIDEST = 1000
 """Characters of a line of a table that is not for a terminal."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyrnnfast import GRU, LSTM, RNN, __version__, runtime
+from pyrnnfast import GRU, LSTM, RNN, OneGateGRU, __version__, runtime
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
 from pyrnnfast.benchmark.peers.base import Peer, named
 from pyrnnfast.benchmark.shapes import Workload
+from pyrnnfast.validation import GATES
 
 
 class Ours(Peer):
@@ -16,7 +17,7 @@ class Ours(Peer):
 
     name = "pyrnnfast"
     packages = ("pyrnnfast",)
-    cells = frozenset({"rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before"})
+    cells = frozenset(GATES)
     rival = False
 
     def __init__(self, case: Case, threads: int) -> None:
@@ -32,6 +33,8 @@ class Ours(Peer):
         sizes = (shape.inputs, shape.hidden)
         if cell == "lstm":
             self._layer: Any = LSTM(*sizes, **options)
+        elif cell == "one_gate_gru":
+            self._layer = OneGateGRU(*sizes, **options)
         elif cell.startswith("gru"):
             self._layer = GRU(*sizes, **options, reset_after=cell == "gru")
         else:
