@@ -54,8 +54,8 @@ def test_report_as_json_and_tables() -> None:
     assert len(data["rows"]) == 6
     for row in data["rows"]:
         assert set(row) == {
-            *("suite", "cell", "shape", "uncut", "ragged", "streaming", "stepwise", "task", "flops", "limit"),
-            *("bound", "bounds", "best", "skipped", "memory_skipped", "results"),
+            *("suite", "cell", "shape", "uncut", "ragged", "streaming", "stepwise", "option", "task"),
+            *("flops", "limit", "bound", "bounds", "best", "skipped", "memory_skipped", "results"),
         }
         assert row["best"] == "rival"
         assert row["skipped"] == {"refuses": "refuses: too small"}

@@ -22,6 +22,7 @@ class OnnxRuntime(Peer):
     name = "ONNX Runtime"
     packages = ("onnx", "onnxruntime")
     cells = Peer.cells | {"gru_reset_before"}
+    optional = frozenset({"peephole", "coupled", "clip", "activations"})
     tasks = ("forward",)
 
     def __init__(self, case: Case, threads: int) -> None:

@@ -18,6 +18,7 @@ class OpenVINO(Peer):
     name = "OpenVINO"
     packages = ("onnx", "openvino")
     cells = Peer.cells | {"gru_reset_before"}
+    optional = frozenset({"clip"})
     tasks = ("forward",)
 
     def __init__(self, case: Case, threads: int) -> None:
