@@ -5,8 +5,8 @@
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
     cell_clip     LSTM: c after the step is held to -cell_clip..cell_clip, before o and h see it (TensorFlow's
                   LSTMCell); at the limit it has no gradient
-    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
-                  f (gates r z), g (candidate); for the RNN f
+    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRUs
+                  f (gates r z, or g), g (candidate); for the RNN f
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -51,6 +51,7 @@ PLAIN = {
     "lstm": (*GATED, Activation("tanh")),
     "gru": GATED,
     "gru_reset_before": GATED,
+    "one_gate_gru": GATED,
 }
 """The activations of each cell's plain form."""
 

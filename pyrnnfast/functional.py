@@ -81,7 +81,7 @@ def pack(
 ) -> PackHandle:
     """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
 
-    cell: "rnn_tanh", "rnn_relu", "lstm", "gru" or "gru_reset_before".
+    cell: "rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before" or "one_gate_gru".
     weights: arrays in PyTorch's order, for each layer, for each direction: weight_ih [G * H, C] (above the
     first layer [G * H, D * R], merged R), weight_hh [G * H, R], with bias bias_ih and bias_hh [G * H], with
     proj_size weight_hr [P, H], and with peephole weight_peephole [3 * H], order i f o.

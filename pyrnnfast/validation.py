@@ -241,7 +241,7 @@ def _kind(value: object) -> str:
 
 # --- The recurrent stacks
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3, "one_gate_gru": 2}
 """G of each cell."""
 
 

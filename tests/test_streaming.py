@@ -28,6 +28,7 @@ def make(cell: str, inputs: int = C, hidden: int = H, **options: object) -> pyrn
         "lstm": pyrnnfast.LSTM,
         "gru": pyrnnfast.GRU,
         "gru_reset_before": lambda *sizes, **more: pyrnnfast.GRU(*sizes, reset_after=False, **more),
+        "one_gate_gru": pyrnnfast.OneGateGRU,
     }
     return kinds[cell](inputs, hidden, **{"num_layers": 2, "rng": 3, **options})
 

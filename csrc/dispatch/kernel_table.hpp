@@ -17,8 +17,8 @@ namespace pyrnnfast {
 
 using Size = std::ptrdiff_t;
 
-enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before };
-constexpr int kCellKinds = 5;
+enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru };
+constexpr int kCellKinds = 6;
 constexpr int kMaxPhases = 2;
 constexpr int kInstantiations = 2;  // of each cell: plain, and general with its options read at run time
 constexpr Size kReadWords = 64;

@@ -101,6 +101,19 @@ constexpr Cell kCells[kCellKinds] = {
      {{Source::hidden, 0, 2, 2}, {Source::reset, 2, 3, 2}},
      {{0, 2, true}, {2, 3, false}},
      true},
+    {CellKind::one_gate_gru,
+     "one_gate_gru",
+     2,
+     2,
+     2,
+     {0, 1},
+     {0, 1},
+     false,
+     false,
+     1,
+     {{Source::hidden, 0, 2, 2}},
+     {{0, 2, true}},
+     true},
 };
 
 }  // namespace pyrnnfast

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from pyrnnfast._types import Array
+from pyrnnfast.benchmark.options import make_layer
 from pyrnnfast.benchmark.shapes import Workload
 from pyrnnfast.validation import GATES
 
@@ -25,7 +26,7 @@ class Case:
 
     workload: what is computed. seed: of the generator that draws the numbers. dtype: float32 or float64.
 
-    Attributes: weights, a dict of PyTorch's names in PyTorch's order, uniform in +-1 / sqrt(H); x [T, N, C]
+    Attributes: weights, a dict of the layer's names in its order, uniform in +-1 / sqrt(H); x [T, N, C]
     and dy [T, N, D * H], standard normal; lengths, [N] or None. Initial states are zero.
     """
 
@@ -35,20 +36,12 @@ class Case:
         shape = workload.shape
         random = np.random.default_rng(seed)
         bound = 1 / math.sqrt(shape.hidden)
-        gates = GATES[workload.cell] * shape.hidden
         self.weights: dict[str, Array] = {}
-        for layer in range(shape.layers):
-            for suffix in ("", "_reverse")[: shape.directions]:
-                for name, size in {
-                    "weight_ih": (gates, shape.layer_inputs(layer)),
-                    "weight_hh": (gates, shape.hidden),
-                    "bias_ih": (gates,),
-                    "bias_hh": (gates,),
-                }.items():
-                    value = random.random(size, self.dtype)
-                    value *= 2 * bound
-                    value -= bound
-                    self.weights[f"{name}_l{layer}{suffix}"] = value
+        for name, size in _sizes(workload, self.dtype):
+            value = random.random(size, self.dtype)
+            value *= 2 * bound
+            value -= bound
+            self.weights[name] = value
         rows = (shape.steps, shape.rows)
         self.x: Array = random.standard_normal((*rows, shape.inputs), self.dtype)
         width = shape.directions * shape.hidden
@@ -99,3 +92,19 @@ class Case:
                     f"{peer} and pyrnnfast disagree on {name} of {self.workload}: "
                     f"they differ by {difference:.3g}, rounding explains {allowed:.3g}"
                 )
+
+
+def _sizes(workload: Workload, dtype: np.dtype[Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give each weight's name and size; a layer of any size need not be made for those of a plain cell."""
+    if workload.option:
+        parameters = make_layer(workload, dtype).named_parameters()
+        yield from ((name, value.shape) for name, value in parameters.items())
+        return
+    shape = workload.shape
+    gates = GATES[workload.cell] * shape.hidden
+    for layer in range(shape.layers):
+        for suffix in ("", "_reverse")[: shape.directions]:
+            yield f"weight_ih_l{layer}{suffix}", (gates, shape.layer_inputs(layer))
+            yield f"weight_hh_l{layer}{suffix}", (gates, shape.hidden)
+            yield f"bias_ih_l{layer}{suffix}", (gates,)
+            yield f"bias_hh_l{layer}{suffix}", (gates,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from pyrnnfast.benchmark.options import OPTIONS
 from pyrnnfast.benchmark.shapes import TASKS, Shape, Workload
 from pyrnnfast.validation import GATES
 
@@ -84,6 +85,15 @@ SUITES: dict[str, tuple[Workload, ...]] = {
 streaming: one step a call. ragged: lengths uniform in 1..T, and one shape of it padded. text: a document
 classifier's. tiny: every cell in microseconds, to see that everything runs."""
 
+OPTION_SUITES: dict[str, tuple[Workload, ...]] = {
+    "options": tuple(
+        Workload(cell, Shape(50, 32, 512, 512), option.tasks, option=name)
+        for name, option in OPTIONS.items()
+        for cell in option.cells
+    ),
+}
+"""Suites of cells with options, beside the plain cell."""
+
 STEPWISE_SUITES: dict[str, tuple[Workload, ...]] = {
     "cells": tuple(
         workload
@@ -104,11 +114,11 @@ STEPWISE_SUITES: dict[str, tuple[Workload, ...]] = {
 def suite(name: str, cells: Iterable[str] | None = None) -> list[Workload]:
     """Return the workloads of a suite, all or only those of the given cells.
 
-    name: a key of SUITES or STEPWISE_SUITES. cells: keys of GATES; one that the suite lacks is put on its
-    first cell's shapes.
+    name: a key of SUITES, OPTION_SUITES or STEPWISE_SUITES. cells: keys of GATES; one that the suite lacks is
+    put on its first cell's shapes, but not where that cell has an option.
     Raises ValueError for an unknown name.
     """
-    every = SUITES | STEPWISE_SUITES
+    every = SUITES | OPTION_SUITES | STEPWISE_SUITES
     if name not in every:
         raise ValueError(f"suite must be one of {', '.join(every)}, got {name!r}")
     return _of_cells([replace(workload, suite=name) for workload in every[name]], cells)
@@ -144,6 +154,6 @@ def _of_cells(every: list[Workload], cells: Iterable[str] | None) -> list[Worklo
         if cell not in GATES:
             raise ValueError(f"cell must be one of {', '.join(GATES)}, got {cell!r}")
         own = [workload for workload in every if workload.cell == cell]
-        first = [replace(workload, cell=cell) for workload in every if workload.cell == every[0].cell]
-        chosen += own or first
+        shapes = [workload for workload in every if workload.cell == every[0].cell and not workload.option]
+        chosen += own or [replace(workload, cell=cell) for workload in shapes]
     return chosen

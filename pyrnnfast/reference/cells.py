@@ -235,12 +235,43 @@ class GRUResetBefore:
         return np.concatenate([dsr.T @ h, dsz.T @ h, dsn.T @ (self.f(saved[0]) * h)])
 
 
+class OneGateGRU:
+    """The GRU with one gate and no reset, as lectures introduce it; order g n, n the candidate."""
+
+    gates = 2
+
+    def __init__(self, f: Gate, g: Gate) -> None:
+        self.f, self.g = f, g
+
+    def step(
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+    ) -> tuple[Array, Array, Saved]:
+        """h = g n + (1 - g) h'."""
+        sg, sn = split(a + h @ w.T + b, 2)
+        g, n = self.f(sg), self.g(sn)
+        return g * n + (1 - g) * h, c, (sg, sn)
+
+    def back(
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """Differentiate h = g n + (1 - g) h', then the gate and the candidate."""
+        sg, sn = saved
+        g, n = self.f(sg), self.g(sn)
+        da = np.concatenate([dh * (n - h) * self.f.slope(sg), dh * g * self.g.slope(sn)], axis=-1)
+        return da, da, da @ w + dh * (1 - g), dc
+
+    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
+        """dW = sum of da h'^T."""
+        return product(dah.T, h)
+
+
 PLAIN: dict[str, tuple[Activation, ...]] = {
     "rnn_tanh": (Activation("tanh"),),
     "rnn_relu": (Activation("relu"),),
     "lstm": (Activation("sigmoid"), Activation("tanh"), Activation("tanh")),
     "gru": (Activation("sigmoid"), Activation("tanh")),
     "gru_reset_before": (Activation("sigmoid"), Activation("tanh")),
+    "one_gate_gru": (Activation("sigmoid"), Activation("tanh")),
 }
 """The activations of each cell's plain form, in the order of `Options`."""
 
@@ -276,4 +307,6 @@ def make_cell(
         return LSTM(gates[0], gates[1], Gate(activations[2]), coupled, cell_clip)
     if name == "gru":
         return GRU(gates[0], gates[1], projected)
+    if name == "one_gate_gru":
+        return OneGateGRU(*gates)
     return GRUResetBefore(*gates) if name == "gru_reset_before" else Elman(*gates)
