@@ -48,3 +48,5 @@ class Options(NamedTuple):
     """LSTM: the forget gate is 1 - i."""
     peephole: bool = False
     """LSTM: the gates see the cell state; one more weight for each layer and direction, [3 * H]."""
+    layer_norm: bool = False
+    """Sums and the LSTM's cell state are normalised; `cell_options.extras` names the weights."""

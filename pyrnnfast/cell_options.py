@@ -1,10 +1,12 @@
-"""What a cell may do otherwise than its plain form, with the semantics of ONNX's RNN, GRU and LSTM: checked.
+"""What a cell may do otherwise than its plain form: checked. All but layer_norm have the semantics of ONNX.
 
     peephole      LSTM: the sums of i and f see the cell state before the step, that of o the one after it
     coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
     activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
                   f (gates r z), g (candidate); for the RNN f
+    layer_norm    W_ih x and W_hh h' are normalised, each over the units of all gates together, before the
+                  biases are added, and the LSTM's cell state for the output (Ba et al. 2016, eq. 20 to 22)
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -60,6 +62,7 @@ def check(
     coupled: object = False,
     clip: object = None,
     activations: object = None,
+    layer_norm: object = False,
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
 
@@ -71,6 +74,10 @@ def check(
     for name, value in flags.items():
         if validation.flag(name, value) and cell != "lstm":
             raise ValueError(f"{name} must be False for the cell {cell}, got True")
+    if validation.flag("layer_norm", layer_norm) and coupled:
+        raise ValueError(
+            "coupled must be False with layer_norm=True, which would count the unused rows of f, got True"
+        )
     options = Options(
         (PLAIN[cell],) * directions
         if activations is None
@@ -78,6 +85,7 @@ def check(
         math.inf if clip is None else validation.number("clip", clip, above=0, infinite=True),
         bool(coupled),
         bool(peephole),
+        bool(layer_norm),
     )
     return None if options == Options((PLAIN[cell],) * directions) else options
 
@@ -108,6 +116,18 @@ def _activation(where: str, value: object) -> Activation:
     return Activation(name, *numbers)
 
 
+def extras(options: Options | None, cell: str, bias: bool) -> dict[str, int]:
+    """Return the weights that options add to each layer and direction, in order, with their sizes in H."""
+    found = {}
+    if options is not None and options.peephole:
+        found["weight_peephole"] = 3
+    if options is not None and options.layer_norm:
+        found |= dict.fromkeys(("norm_ih_weight", "norm_hh_weight"), validation.GATES[cell])
+        if cell == "lstm":
+            found |= dict.fromkeys(("norm_c_weight", "norm_c_bias") if bias else ("norm_c_weight",), 1)
+    return found
+
+
 def arguments(options: Options | None) -> dict[str, Any]:
     """Return the arguments of `check` that give these options."""
     if options is None:
@@ -128,6 +148,7 @@ def describe(options: Options | None, cell: str) -> str:
     if options is None:
         return ""
     text = ", peephole=True" * options.peephole + ", coupled=True" * options.coupled
+    text += ", layer_norm=True" * options.layer_norm
     text += f", clip={options.clip:g}" if options.clip < math.inf else ""
     if set(options.activations) != {PLAIN[cell]}:
         several = options.activations[: len(set(options.activations))]

@@ -67,15 +67,17 @@ def pack(
     coupled: bool = False,
     clip: float | None = None,
     activations: Sequence[ActivationLike] | None = None,
+    layer_norm: bool = False,
 ) -> PackHandle:
     """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
 
     cell: "rnn_tanh", "rnn_relu", "lstm", "gru" or "gru_reset_before".
     weights: arrays in PyTorch's order, for each layer, for each direction: weight_ih [G * H, C] (above the
-    first layer [G * H, D * H]), weight_hh [G * H, H], with bias bias_ih and bias_hh [G * H], and with
-    peephole weight_peephole [3 * H], order i f o.
+    first layer [G * H, D * H]), weight_hh [G * H, H], with bias bias_ih and bias_hh [G * H], with
+    peephole weight_peephole [3 * H], order i f o, with layer_norm the gains norm_ih_weight and norm_hh_weight
+    [G * H], and for the LSTM norm_c_weight and with bias norm_c_bias [H].
     isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
-    peephole, coupled, clip, activations: see `pyrnnfast.cell_options`.
+    peephole, coupled, clip, activations, layer_norm: see `pyrnnfast.cell_options`.
     Returns a handle that has seen the values of now: later changes of the arrays do not reach it.
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape, count or name.
     """
@@ -85,8 +87,9 @@ def pack(
     backend = _backend.current()
     if isa is not None:
         validation.choice("isa", isa, backend.available_isas())
-    options = cell_options.check(cell, 2 if two_way else 1, peephole, coupled, clip, activations)
-    checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias, bool(peephole))
+    options = cell_options.check(cell, 2 if two_way else 1, peephole, coupled, clip, activations, layer_norm)
+    extras = cell_options.extras(options, cell, with_bias)
+    checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias, list(extras.values()))
     packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa, options)
     return packed
 

@@ -246,17 +246,17 @@ GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 
 
 
 def weights(
-    value: object, cell: str, num_layers: int, bidirectional: bool, bias: bool, peephole: bool
+    value: object, cell: str, num_layers: int, bidirectional: bool, bias: bool, extras: Sequence[int]
 ) -> tuple[list[Array], int, int]:
     """Return (weights, C, H); `value` must be the weights in PyTorch's flat order, all of one dtype.
 
     For each layer, for each direction: weight_ih [G * H, C or D * H], weight_hh [G * H, H], with bias bias_ih
-    and bias_hh [G * H], with peephole weight_peephole [3 * H].
+    and bias_hh [G * H], then one of [n * H] for each n of extras.
     """
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"weights must be a list of arrays, got {_kind(value)}")
     directions = 2 if bidirectional else 1
-    each = 2 + 2 * bias + peephole
+    each = 2 + 2 * bias + len(extras)
     if len(value) != num_layers * directions * each:
         expected = f"{num_layers} layers x {directions} directions x {each} arrays"
         raise ValueError(f"weights must be {expected}, got {len(value)}")
@@ -271,7 +271,7 @@ def weights(
     checked = []
     for i, array in enumerate(value):
         below = inputs if i // each < directions else directions * hidden
-        shapes = [(units, below), (units, hidden), *[(units,)] * (2 * bias), (3 * hidden,)]
+        shapes = [(units, below), (units, hidden), *[(units,)] * (2 * bias), *((n * hidden,) for n in extras)]
         checked.append(shaped(f"weights[{i}]", array, first.dtype, shapes[i % each]))
     return checked, inputs, hidden
 

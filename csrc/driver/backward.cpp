@@ -6,6 +6,7 @@
 
 #include "crew.hpp"
 #include "input.hpp"
+#include "norm.hpp"
 #include "problem.hpp"
 #include "states.hpp"
 #include "weight_gradients.hpp"
@@ -27,6 +28,7 @@ template <class T> class Backward {
       Flow flow;
       flow.dgates = Buffer<T>(plan_.chunk * N * pack_.row());
       flow.carried = Buffer<T>(N * pack_.row());
+      if (pack_.normed) flow.normed = NormFlow<T>(pack_, plan_.chunk * N);
       flow.dh = sorted_state(args.dh ? args.dh + i * state : nullptr, clock_, pack_.hidden, pack_.padded);
       if (pack_.cell.cell_state)
         flow.dc = sorted_state(args.dc ? args.dc + i * state : nullptr, clock_, pack_.hidden, pack_.padded);
@@ -49,7 +51,8 @@ template <class T> class Backward {
   // What flows back through one layer and direction.
   struct Flow {
     Buffer<T> dgates;  // [rows of the chunk][row]
-    Buffer<T> carried;  // [N][row]: those of the step after the chunk
+    Buffer<T> carried;  // [N][row]: what the product of the chunk before reads
+    NormFlow<T> normed;
     Buffer<T> dh, dc;  // [N][Hp], sorted
   };
   struct Scratch {
@@ -68,9 +71,8 @@ template <class T> class Backward {
       if (!crew_.meet(share)) return;
       for (Size j = 0; j < jobs; ++j) {
         const Job job = schedule_.job(stage, j);
-        sums_.add(job, flow_of(job).dgates.data(),
-                  args_.weights[job.layer * pack_.directions + job.direction], share.member,
-                  [&] { return crew_.go_on(share); });
+        sums_.add(job, gradients_of(job), args_.weights[job.layer * pack_.directions + job.direction],
+                  share.member, [&] { return crew_.go_on(share); });
         input_gradient(job, share);
       }
       if (!crew_.end_stage(share, true)) return;
@@ -83,6 +85,7 @@ template <class T> class Backward {
       for (int phase = 0; phase < pack_.cell.phases; ++phase) {
         step(job, s, phase, share);
         if (!crew_.meet_units(share)) return false;
+        if (pack_.normed && !normalize(job, s, phase, share)) return false;
       }
     if (job.begin == 0)
       first_state(job, share);
@@ -91,8 +94,27 @@ template <class T> class Backward {
     return true;
   }
 
-  T *dgates_at(const Job &job, Size s) {
-    return flow_of(job).dgates.data() + (clock_.offset(s) - clock_.offset(job.begin)) * pack_.row();
+  ChunkGradients<T> gradients_of(const Job &job) const {
+    const Flow &flow = flows_[job.layer * pack_.directions + job.direction];
+    const T *gates = flow.dgates.data();
+    if (!pack_.normed) return {gates, gates, gates, nullptr};
+    return {gates, flow.normed.input.data(), flow.normed.hidden.data(), flow.normed.cell.data()};
+  }
+  Size in_chunk(const Job &job, Size s) const { return clock_.offset(s) - clock_.offset(job.begin); }
+  T *dgates_at(const Job &job, Size s) { return flow_of(job).dgates.data() + in_chunk(job, s) * pack_.row(); }
+  // What a product with W_hh reads, from a slot on.
+  const T *dhidden_at(const Job &job, Size s, Size n, int slot) const {
+    return gradients_of(job).hidden + (in_chunk(job, s) + n) * pack_.row() + slot * pack_.padded;
+  }
+
+  bool normalize(const Job &job, Size s, int phase, Share &share) {
+    const auto [begin, end] = share.rows(clock_.active(s));
+    Flow &flow = flow_of(job);
+    crew_.in_pieces(share, begin, end, plan_.piece, [&](Size n0, Size n1) {
+      LayerNorm<T>(tape_, job)
+          .back(s, phase, n0, n1, in_chunk(job, s) + n0, flow.dgates.data(), flow.dc.data(), flow.normed);
+    });
+    return crew_.meet_units(share);
   }
 
   // The arguments of a phase over this share's units; rows and pointers are set by the caller.
@@ -134,16 +156,21 @@ template <class T> class Backward {
     if (!product)
       k.depth = 0;
     else if (!back.following)
-      k.a = k.dgates + back.first * pack_.padded;
+      k.a = dhidden_at(job, s, n0, back.first);
+    else if (s + 1 == job.end)
+      k.a = flow.carried.data() + n0 * row + back.first * pack_.padded;
     else
-      k.a = (s + 1 == job.end ? flow.carried.data() : dgates_at(job, s + 1)) + n0 * row +
-            back.first * pack_.padded;
+      k.a = dhidden_at(job, s + 1, n0, back.first);
     k.gates = history.gates.data() + (clock_.offset(s) + n0) * row;
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
     if (pack_.cell.cell_state) {
       k.c_prev = history.c_before(clock_, s, ld) + n0 * ld;
       k.c_next = history.c_at(clock_, s, ld) + n0 * ld;
       k.dc = flow.dc.data() + n0 * pack_.padded;
+      if (pack_.normed) {
+        k.c_normed = LayerNorm<T>(tape_, job).cell_at(s, n0);
+        k.dc_normed = flow.normed.cell.data() + (in_chunk(job, s) + n0) * pack_.padded;
+      }
     }
     k.dh = flow.dh.data() + n0 * pack_.padded;
     if (phase == 0) output_gradient(job, s, n0, k, scratch_[share.member.id]);
@@ -176,11 +203,11 @@ template <class T> class Backward {
     return layer == pack_.layers ? tape_.user_row(time, n) : clock_.offset(time) + n;
   }
 
-  // d(gates) of the chunk's first step, which the chunk before it continues from.
+  // What the product of the chunk before it reads of the chunk's first step.
   void carry(const Job &job, const Share &share) {
     const Size row = pack_.row(), end = std::min(share.row_end, clock_.active(job.begin));
     if (share.part == 0 && share.row_begin < end)
-      std::copy(dgates_at(job, job.begin) + share.row_begin * row, dgates_at(job, job.begin) + end * row,
+      std::copy(dhidden_at(job, job.begin, share.row_begin, 0), dhidden_at(job, job.begin, end, 0),
                 flow_of(job).carried.data() + share.row_begin * row);
   }
 
@@ -190,7 +217,7 @@ template <class T> class Backward {
     crew_.in_pieces(share, share.row_begin, end, plan_.piece, [&](Size n0, Size n1) {
       BackwardStep<T> k = common(job, 0, share);
       k.rows = n1 - n0;
-      k.a = dgates_at(job, 0) + n0 * pack_.row() + pack_.cell.backward[0].first * pack_.padded;
+      k.a = dhidden_at(job, 0, n0, pack_.cell.backward[0].first);
       k.dh = flow_of(job).dh.data() + n0 * pack_.padded;
       pack_.kernels.backward_state(k);
     });
@@ -223,7 +250,7 @@ template <class T> class Backward {
     const Size most = std::min(kProductRows, plan_.piece);
     for (RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows()); !walk.done() && crew_.go_on(share);) {
       const RowWalk begin = walk;
-      gemm.a = dgates_at(job, job.begin) + (walk.index() - clock_.offset(job.begin)) * row;
+      gemm.a = gradients_of(job).input + (walk.index() - clock_.offset(job.begin)) * row;
       for (gemm.rows = 0; gemm.rows < most && !walk.done(); walk.next())
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);

@@ -7,6 +7,7 @@
 #include "crew.hpp"
 #include "forward.hpp"
 #include "input.hpp"
+#include "norm.hpp"
 #include "states.hpp"
 #include "table.hpp"
 
@@ -45,9 +46,14 @@ template <class T> class Forward {
     else
       project(job, share, scratch);
     if (!crew_.meet_units(share)) return false;
+    if (pack_.normed && !normalize_projection(job, share)) return false;
     for (Size s = job.begin; s < job.end; ++s)
       for (int phase = 0; phase < pack_.cell.phases; ++phase) {
-        crew_.in_pieces(share, share.row_begin, std::min(share.row_end, clock_.active(s)), plan_.piece,
+        if (pack_.normed && !product(job, s, phase, share, scratch)) return false;
+        const auto [begin, end] = pack_.normed
+                                      ? share.rows(clock_.active(s))
+                                      : std::pair(share.row_begin, std::min(share.row_end, clock_.active(s)));
+        crew_.in_pieces(share, begin, end, plan_.piece,
                         [&](Size n0, Size n1) { step(job, s, phase, share, n0, n1, scratch); });
         if (!crew_.meet_units(share)) return false;
       }
@@ -60,6 +66,10 @@ template <class T> class Forward {
     if (args_.training) return clock_.offset(s) + n;
     return share.row_begin * plan_.chunk + (s - job.begin) * (share.row_end - share.row_begin) +
            (n - share.row_begin);
+  }
+
+  T *gates_at(const Job &job, const Share &share, Size s, Size n) {
+    return tape_.at(job.layer, job.direction).gates.data() + gates_row(job, share, s, n) * pack_.row();
   }
 
   // The input projection of a chunk into its gate slots.
@@ -76,11 +86,11 @@ template <class T> class Forward {
     gemm.b = weights.input.data();
     gemm.strip_begin = strips * share.part / share.parts;
     gemm.strip_end = strips * (share.part + 1) / share.parts;
-    gemm.c = tape_.at(job.layer, job.direction).gates.data();
+    gemm.c = projection_of(job);
     gemm.ldc = pack_.row();
     gemm.c_rows = scratch.rows.data();
     gemm.bias = weights.input_bias.data();
-    gemm.start = Start::bias;
+    gemm.start = pack_.normed ? Start::zero : Start::bias;
     for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end);
          !walk.done() && crew_.go_on(share);) {
       for (gemm.rows = 0; gemm.rows < kProductRows && !walk.done(); walk.next(), ++gemm.rows) {
@@ -89,6 +99,29 @@ template <class T> class Forward {
       }
       pack_.kernels.gemm(gemm);
     }
+  }
+
+  T *projection_of(const Job &job) {
+    History<T> &history = tape_.at(job.layer, job.direction);
+    return pack_.normed ? LayerNorm<T>::projection(history) : history.gates.data();
+  }
+
+  bool normalize_projection(const Job &job, Share &share) {
+    for (Size s = job.begin; s < job.end; ++s) {
+      const auto [n0, n1] = share.rows(clock_.active(s));
+      LayerNorm<T>(tape_, job).input(s, n0, n1, gates_at(job, share, s, n0));
+    }
+    return crew_.meet_units(share);
+  }
+
+  // Layer normalisation wants the product of a phase whole, before the rest of it.
+  bool product(const Job &job, Size s, int phase, Share &share, Scratch<T> &scratch) {
+    crew_.in_pieces(share, share.row_begin, std::min(share.row_end, clock_.active(s)), plan_.piece,
+                    [&](Size n0, Size n1) {
+                      const ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
+                      LayerNorm<T>(tape_, job).product(s, phase, n0, k, share);
+                    });
+    return crew_.meet_units(share);
   }
 
   // The same from the table's.
@@ -103,6 +136,17 @@ template <class T> class Forward {
 
   // One phase of step s for the sorted rows [n0, n1).
   void step(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, Scratch<T> &scratch) {
+    ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
+    const auto &kernels = pack_.kernels.forward[pack_.general][int(pack_.cell.kind)];
+    if (pack_.normed) LayerNorm<T>(tape_, job).hidden(s, phase, n0, k);
+    kernels[phase](k);
+    if (!pack_.normed || !pack_.cell.cell_state) return;
+    k.c_normed = LayerNorm<T>(tape_, job).cell(s, n0, n1);
+    kernels[1](k);
+  }
+
+  ForwardStep<T> arguments(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1,
+                           Scratch<T> &scratch) {
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
     History<T> &history = tape_.at(job.layer, job.direction);
     const Size ld = tape_.ld;
@@ -114,7 +158,7 @@ template <class T> class Forward {
     k.depth = pack_.hidden;
     k.weights = weights.hidden[phase].data();
     k.bias = weights.hidden_bias.data();
-    k.gates = history.gates.data() + gates_row(job, share, s, n0) * pack_.row();
+    k.gates = gates_at(job, share, s, n0);
     k.ld_gates = pack_.row();
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
     k.h_next = history.h_at(clock_, s, ld) + n0 * ld;
@@ -141,7 +185,7 @@ template <class T> class Forward {
       }
     }
     k.options = &weights.options;
-    pack_.kernels.forward[pack_.general][int(pack_.cell.kind)][phase](k);
+    return k;
   }
 
   const ForwardArgs<T> &args_;
@@ -177,6 +221,15 @@ template <class T> void allocate(const ForwardArgs<T> &args, Size chunk, Tape<T>
       history.c = take(kept * ld);
     }
     if (pack.cell.reset_state) history.reset = take(kept * ld);
+    if (!pack.normed) continue;
+    NormHistory<T> &normed = history.normed;
+    if (args.training) normed.input = take(kept * pack.row());
+    normed.hidden = take(kept * pack.row());
+    normed.input_scale = take(kept);
+    for (int phase = 0; phase < pack.cell.phases; ++phase) normed.hidden_scale[phase] = take(kept);
+    if (!pack.cell.cell_state) continue;
+    normed.cell = take(kept * ld);
+    normed.cell_scale = take(kept);
   }
 }
 

@@ -17,6 +17,9 @@ template <class T> struct LayerWeights {
   const T *bias_ih;    // [G*H]
   const T *bias_hh;    // [G*H]
   const T *peephole = nullptr;  // [3*H] i f o; LSTM, null: none
+  // Gains of layer normalisation, null: none; the biases come after it. norm_c and its bias for the LSTM
+  const T *norm_ih = nullptr, *norm_hh = nullptr;  // [G*H]
+  const T *norm_c = nullptr, *norm_c_bias = nullptr;  // [H]
 };
 
 template <class T> struct LayerPack {
@@ -29,6 +32,10 @@ template <class T> struct LayerPack {
   Buffer<T> input_back;  // strips of 2, depth projected * Hp, columns C
   Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns H
   Buffer<T> peephole;  // [3][Hp], where there are any
+  // With layer normalisation, whose products are no phases of kernels: `hidden` has strips of 2, columns
+  // [slot of the phase][Hp].
+  Buffer<T> input_gain, hidden_gain, no_bias;  // [slots][Hp]; zeros
+  Buffer<T> cell_norm;  // [2][Hp] gain and bias of c
   Options<T> options{};  // of the general instantiation
 };
 
@@ -55,12 +62,14 @@ template <class T> struct Pack {
   Size inputs, hidden, layers, directions;
   Size padded, groups;  // Hp and Hp / VL
   bool general;  // which instantiation of the cell runs
+  bool normed;  // layer normalisation
   std::vector<LayerPack<T>> packs;
 
  private:
   LayerPack<T> allocate(Size layer_inputs, Use use) const;
   void add_forward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
   void add_backward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
+  void add_norm(const LayerWeights<T> &w, LayerPack<T> &out) const;
   void add_options(const LayerWeights<T> &w, const Options<T> &options, LayerPack<T> &out) const;
   void add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const;
 };

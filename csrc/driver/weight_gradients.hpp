@@ -1,6 +1,6 @@
-// Gradients of weights, biases and peepholes from a chunk's gate gradients: dW += d(gates)^T source, in
-// partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows
-// of W, never this sum.
+// Gradients of weights, biases, peepholes and gains from a chunk's gate gradients: dW += d(gates)^T source,
+// in partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the
+// rows of W, never this sum.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +13,13 @@
 #include "table.hpp"
 
 namespace pyrnnfast {
+
+// Of a chunk, in the order of the clock, each [rows][row] but for the last: the gradients of the gates, of
+// the input's projection and of the recurrent products. These are the same but with layer normalisation,
+// which has those of the normalised c too, [rows][Hp].
+template <class T> struct ChunkGradients {
+  const T *gates, *input, *hidden, *cell;
+};
 
 template <class T> class WeightGradientSum {
  public:
@@ -33,18 +40,25 @@ template <class T> class WeightGradientSum {
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.columns(), true);
     for (const LayerPack<T> &weights : pack_.packs)
       peephole_.emplace_back(weights.options.peephole == nullptr ? 0 : 3 * pack_.padded, true);
+    for (Size i = 0; i < (pack_.normed ? pack_.layers * pack_.directions : 0); ++i)
+      gains_.push_back({Buffer<T>(pack_.columns(), true), Buffer<T>(pack_.columns(), true),
+                        Buffer<T>(2 * pack_.padded, true)});
   }
 
-  // One thread's part of a chunk, as long as `go_on` is true. dgates: [rows of the chunk][row], in the order
-  // of the clock.
+  // One thread's part of a chunk, as long as `go_on` is true.
   template <class GoOn>
-  void add(const Job &job, const T *dgates, const WeightGradients<T> &out, Member member, const GoOn &go_on) {
+  void add(const Job &job, const ChunkGradients<T> &d, const WeightGradients<T> &out, Member member,
+           const GoOn &go_on) {
     const Size first = clock_.offset(job.begin), last = clock_.offset(job.end);
     RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows());
     for (Size at = first; at < last && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, last - at);
       const bool more = at > first || last < clock_.total();  // the last chunk comes first
-      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more, go_on);
+      const Size row = (at - first) * pack_.row();
+      add_block(job, walk,
+                {d.gates + row, d.input + row, d.hidden + row,
+                 d.cell == nullptr ? nullptr : d.cell + (at - first) * pack_.padded},
+                count, out, member, more, go_on);
       for (Size i = 0; i < count; ++i) walk.next();
     }
   }
@@ -73,6 +87,7 @@ template <class T> class WeightGradientSum {
     if (out.peephole != nullptr)
       for (int k = 0; k < 3; ++k)
         std::copy_n(peephole_[i].data() + k * pack_.padded, H, out.peephole + k * H);
+    if (pack_.normed) finish_gains(gains_[i], out);
     if (out.bias_ih == nullptr) return;
     for (int slot = 0; slot < pack_.cell.slots; ++slot) {
       const T *sum = bias_[i].data() + slot * pack_.padded;
@@ -86,6 +101,22 @@ template <class T> class WeightGradientSum {
   }
 
  private:
+  struct Gains {
+    Buffer<T> input, hidden;  // [slots][Hp]
+    Buffer<T> cell;           // [2][Hp] gain and bias of c
+  };
+  void finish_gains(const Gains &gains, const WeightGradients<T> &out) const {
+    const Size H = pack_.hidden;
+    for (int slot = 0; slot < pack_.cell.slots; ++slot) {
+      const int input = pack_.cell.input_gate[slot], hidden = pack_.cell.hidden_gate[slot];
+      if (input != kNone) std::copy_n(gains.input.data() + slot * pack_.padded, H, out.norm_ih + input * H);
+      if (hidden != kNone)
+        std::copy_n(gains.hidden.data() + slot * pack_.padded, H, out.norm_hh + hidden * H);
+    }
+    if (out.norm_c != nullptr) std::copy_n(gains.cell.data(), H, out.norm_c);
+    if (out.norm_c_bias != nullptr) std::copy_n(gains.cell.data() + pack_.padded, H, out.norm_c_bias);
+  }
+
   static constexpr Size kLdGates = kSumBlock + kAlignment / Size(sizeof(T));
   struct Scratch {
     Buffer<T> gates;    // [gate rows of the share][kLdGates]: d(gates) transposed
@@ -99,14 +130,14 @@ template <class T> class WeightGradientSum {
   };
 
   template <class GoOn>
-  void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
+  void add_block(const Job &job, const RowWalk &start, const ChunkGradients<T> &d, Size count,
                  const WeightGradients<T> &out, Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
     const Size H = pack_.hidden;
-    const Rows share = transpose(dgates, count, member);
+    const Rows share = transpose(d.input, count, member);
     if (job.layer == 0 && table_.used()) {
-      table_.add(job.direction, start, dgates, count, member);
+      table_.add(job.direction, start, d.gates, count, member);
     } else {
       const LayerInput<T> input(tape_, job.layer, job.direction == 1);
       pack_source(count, input.width(), scratch, [&, walk = start](Size, T *dst) mutable {
@@ -116,6 +147,7 @@ template <class T> class WeightGradientSum {
       multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more,
                go_on);
     }
+    if (d.hidden != d.input) transpose(d.hidden, count, member);
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < cell.phases; ++p) {
       const ForwardPhase &phase = cell.forward[p];
@@ -131,9 +163,37 @@ template <class T> class WeightGradientSum {
     }
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
-    pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
+    pack_.kernels.add_column_sums(d.gates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
                                   bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);
-    if (out.peephole != nullptr) add_peepholes(job, start, dgates, count, member);
+    if (out.peephole != nullptr) add_peepholes(job, start, d.gates, count, member);
+    if (pack_.normed) add_gains(job, start.index(), d, count, member);
+  }
+
+  // Sums of gradients times what was normalised, this thread's columns; of the bias of c, sums alone.
+  void add_gains(const Job &job, Size index, const ChunkGradients<T> &d, Size count, Member member) {
+    const NormHistory<T> &normed = tape_.at(job.layer, job.direction).normed;
+    Gains &gains = gains_[job.layer * pack_.directions + job.direction];
+    const Size lanes = pack_.kernels.lanes, row = pack_.row();
+    const auto add = [&](const T *gradients, Size ld, const T *factors, Size ld_factors, int slot, int slots,
+                         T *sums) {
+      const Size from = slot * pack_.padded, vectors = slots * pack_.groups;
+      const Size v0 = from + vectors * member.id / member.threads * lanes;
+      const Size v1 = from + vectors * (member.id + 1) / member.threads * lanes;
+      if (factors == nullptr)
+        pack_.kernels.add_column_sums(gradients + v0, ld, nullptr, count, v1 - v0, sums + v0);
+      else
+        pack_.kernels.add_product_sums(gradients + v0, ld, factors + index * ld_factors + v0, ld_factors,
+                                       count, v1 - v0, sums + v0);
+    };
+    add(d.gates, row, normed.input.data(), row, 0, pack_.cell.projected, gains.input.data());
+    for (int p = 0; p < pack_.cell.phases; ++p) {
+      const ForwardPhase &phase = pack_.cell.forward[p];
+      add(d.gates, row, normed.hidden.data(), row, phase.first, phase.last - phase.first,
+          gains.hidden.data());
+    }
+    if (!pack_.cell.cell_state) return;
+    add(d.cell, pack_.padded, normed.cell.data(), tape_.ld, 0, 1, gains.cell.data());
+    add(d.cell, pack_.padded, nullptr, 0, 0, 1, gains.cell.data() + pack_.padded);
   }
 
   // i and f have seen c', o has seen c: sums of d(gate) times its cell state, this thread's units.
@@ -214,6 +274,7 @@ template <class T> class WeightGradientSum {
   std::vector<Scratch> scratch_;
   std::vector<Buffer<T>> bias_;  // [layers * directions] of [slots][Hp]
   std::vector<Buffer<T>> peephole_;  // [layers * directions] of [3][Hp], where there are any
+  std::vector<Gains> gains_;  // with layer normalisation [layers * directions]
   TableGradient<T> table_;
 };
 

@@ -7,6 +7,7 @@
 #include "gru.hpp"
 #include "hash.hpp"
 #include "lstm.hpp"
+#include "norm.hpp"
 #include "pack.hpp"
 #include "probe.hpp"
 
@@ -21,10 +22,13 @@ const KernelTable<real> PYRNNFAST_TABLE = {
     gemm,
     transpose,
     add_column_sums,
+    add_product_sums,
     dropout,
     softmax_cross_entropy,
     adam,
     activate,
+    normalize,
+    normalize_back,
     {{{run_phase<ElmanForward<false>, ForwardStep<real>>, nullptr},
       {run_phase<ElmanForward<true>, ForwardStep<real>>, nullptr},
       {run_phase<LstmForward, ForwardStep<real>>, nullptr},
@@ -32,7 +36,7 @@ const KernelTable<real> PYRNNFAST_TABLE = {
       {run_phase<GruBeforeGates, ForwardStep<real>>, run_phase<GruBeforeCandidate, ForwardStep<real>>}},
      {{run_phase<GeneralElmanForward, ForwardStep<real>>, nullptr},
       {run_phase<GeneralElmanForward, ForwardStep<real>>, nullptr},
-      {run_phase<GeneralLstmForward, ForwardStep<real>>, nullptr},
+      {run_phase<GeneralLstmForward, ForwardStep<real>>, run_phase<NormedLstmOutput, ForwardStep<real>>},
       {run_phase<GeneralGruForward, ForwardStep<real>>, nullptr},
       {run_phase<GeneralGruBeforeGates, ForwardStep<real>>,
        run_phase<GeneralGruBeforeCandidate, ForwardStep<real>>}}},
@@ -43,7 +47,7 @@ const KernelTable<real> PYRNNFAST_TABLE = {
       {run_phase<GruBeforeBackward, BackwardStep<real>>, run_phase<GruBeforeReset, BackwardStep<real>>}},
      {{run_phase<GeneralElmanBackward, BackwardStep<real>>, nullptr},
       {run_phase<GeneralElmanBackward, BackwardStep<real>>, nullptr},
-      {run_phase<GeneralLstmBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GeneralLstmBackward, BackwardStep<real>>, run_phase<NormedLstmBackward, BackwardStep<real>>},
       {run_phase<GeneralGruBackward, BackwardStep<real>>, nullptr},
       {run_phase<GeneralGruBeforeBackward, BackwardStep<real>>,
        run_phase<GeneralGruBeforeReset, BackwardStep<real>>}}},

@@ -190,6 +190,9 @@ class RNN(RecurrentLayer):
     PyTorch's, as all other weights) or "orthogonal".
     clip: the sum before f is held to -clip..clip; None for no clip. activations: one that takes f's place, a
     name or (name, alpha, beta), for each direction or for both: see `pyrnnfast.cell_options`.
+    layer_norm: W_ih x and W_hh h' are each normalised over all G * H units and multiplied by gains,
+    norm_ih_weight_l0 and norm_hh_weight_l0, ... [G * H], 1 at first; then the biases are added, 0 at first
+    here (Ba, Kiros and Hinton 2016).
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 
@@ -210,6 +213,7 @@ class RNN(RecurrentLayer):
         proj_size: int = 0,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        layer_norm: bool = False,
     ) -> None:
         refuse_projection(proj_size)
         self.nonlinearity = validation.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
@@ -227,7 +231,7 @@ class RNN(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
-            {"clip": clip, "activations": activations},
+            {"clip": clip, "activations": activations, "layer_norm": layer_norm},
         )
 
 
@@ -240,6 +244,7 @@ class LSTM(RecurrentLayer):
     peephole: i and f see c' too, and o sees c (Gers et al. 2002), each by one number a unit: the parameters
     weight_peephole_l0, ... [3 * H], order i f o. coupled: f = 1 - i, the rows of f in the weights unused.
     activations: three, of the gates i f o, of the candidate g, and of c before it is multiplied by o.
+    layer_norm: as for `RNN`, and h = o tanh(LN(c)), with norm_c_weight_l0, norm_c_bias_l0, ... [H].
     Raises NotImplementedError for proj_size other than 0, else as `RNN`.
     """
 
@@ -262,6 +267,7 @@ class LSTM(RecurrentLayer):
         coupled: bool = False,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        layer_norm: bool = False,
     ) -> None:
         refuse_projection(proj_size)
         super().__init__(
@@ -276,7 +282,13 @@ class LSTM(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
-            {"peephole": peephole, "coupled": coupled, "clip": clip, "activations": activations},
+            {
+                "peephole": peephole,
+                "coupled": coupled,
+                "clip": clip,
+                "activations": activations,
+                "layer_norm": layer_norm,
+            },
             forget_bias,
         )
 
@@ -286,7 +298,8 @@ class GRU(RecurrentLayer):
 
     reset_after: True for n = tanh(W_in x + b_in + r (W_hn h' + b_hn)), as PyTorch and cuDNN compute it; False
     for n = tanh(W_in x + b_in + W_hn (r h') + b_hn), as Cho et al. 2014 print it. activations: two, of the
-    gates r z and of the candidate n. Other arguments as `RNN`'s.
+    gates r z and of the candidate n. layer_norm: as for `RNN`; W_hn (r h') is normalised by itself. Other
+    arguments as `RNN`'s.
     Raises as `RNN`.
     """
 
@@ -307,6 +320,7 @@ class GRU(RecurrentLayer):
         proj_size: int = 0,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        layer_norm: bool = False,
     ) -> None:
         refuse_projection(proj_size)
         self.reset_after = validation.flag("reset_after", reset_after)
@@ -322,7 +336,7 @@ class GRU(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
-            {"clip": clip, "activations": activations},
+            {"clip": clip, "activations": activations, "layer_norm": layer_norm},
         )
 
 

@@ -76,7 +76,10 @@ class Stack(Module):
         self._create_weights(recurrent_init, forget_bias, suffix)
 
     def _create_weights(self, recurrent_init: str, forget_bias: float | None, suffix: str) -> None:
-        """Draw the weights in PyTorch's order: for each layer, each direction: W_ih, W_hh, b_ih, b_hh, p."""
+        """Draw the weights in PyTorch's order: for each layer, each direction: W_ih, W_hh, b_ih, b_hh, more.
+
+        With layer normalisation the biases come after it, and start at 0, gains at 1.
+        """
         hidden, gates, directions = self.hidden_size, validation.GATES[self.cell], self.num_directions
         bound = 1 / math.sqrt(hidden)
         units = gates * hidden
@@ -84,6 +87,8 @@ class Stack(Module):
         validation.storable("each matrix of weights", (units, widest), self.dtype.itemsize)
         all_hidden = (self.num_layers, directions, units, hidden)
         validation.storable("weight_hh of all layers", all_hidden, self.dtype.itemsize)
+        extras = cell_options.extras(self.options, self.cell, self.bias)
+        normed = self.options is not None and self.options.layer_norm
         for layer in range(self.num_layers):
             below = self.input_size if layer == 0 else directions * hidden
             for reverse in ["", "_reverse"][:directions]:
@@ -96,13 +101,16 @@ class Stack(Module):
                     weight_hh = init.uniform(self.rng, (units, hidden), bound, self.dtype)
                 self._add_parameter("weight_hh" + end, weight_hh)
                 for name in ["bias_ih", "bias_hh"] if self.bias else []:
-                    values = init.uniform(self.rng, (units,), bound, self.dtype)
+                    values = init.uniform(self.rng, (units,), 0 if normed else bound, self.dtype)
                     if forget_bias is not None:  # the gate sees the sum of both
                         values[hidden : 2 * hidden] = forget_bias if name == "bias_ih" else 0
                     self._add_parameter(name + end, values)
-                if self.options is not None and self.options.peephole:
-                    peephole = init.uniform(self.rng, (3 * hidden,), bound, self.dtype)
-                    self._add_parameter("weight_peephole" + end, peephole)
+                for name, size in extras.items():
+                    if name.startswith("norm"):
+                        values = np.full(size * hidden, name.endswith("weight"), self.dtype)
+                    else:
+                        values = init.uniform(self.rng, (size * hidden,), bound, self.dtype)
+                    self._add_parameter(name + end, values)
 
     def pack(self) -> PackHandle:
         """Return the weights of now as the kernels read them, for `pyrnnfast.functional`.

@@ -61,7 +61,7 @@ def to_onnx(layer: RecurrentLayer, *, lengths: bool = False, state: bool = False
     has the inputs h0 and for the LSTM c0, [L * D, N, H]; else it starts from zero.
     The model has the input x, and the outputs y, h and for the LSTM c, shaped as those of the layer's call
     on a batch; T and N are free. `onnx.save` writes it. ONNX Runtime runs float32 only.
-    Returns a ModelProto. Raises TypeError for another object.
+    Returns a ModelProto. Raises TypeError for another object, ValueError for what ONNX has not: layer_norm.
     """
     _check(layer)
     validation.flag("lengths", lengths)
@@ -124,6 +124,11 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
 def _check(layer: object) -> None:
     if not isinstance(layer, tuple(layers.CLASSES.values())):
         raise TypeError(f"layer must be an RNN, GRU or LSTM, got {type(layer).__name__}")
+    assert isinstance(layer, RecurrentLayer)
+    if layer.options is not None and layer.options.layer_norm:
+        raise ValueError(
+            "layer_norm must be False in a model of ONNX, whose operators do not normalise, got True"
+        )
 
 
 def _operator(layer: RecurrentLayer) -> str:

@@ -6,7 +6,8 @@ W_hh, `b` [G * H] is b_hh, `h` and `c` [N, H] are the state before the step (h' 
 before clip and activation (`Gate`).
 
 `back` returns the gradients of a, of W_hh's product (they differ in the GRU with reset after only), of h and
-of c. `recurrent_gradient` and `peephole_gradient` sum over all steps and rows.
+of c; with layer normalisation the product is what has been normalised, and a fifth is the gradient of the
+LSTM's normalised c. `recurrent_gradient`, `gain_gradient`, `peephole_gradient` sum over all steps and rows.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ import numpy as np
 
 from pyrnnfast._types import Activation, Array
 from pyrnnfast.reference.activations import Gate
+from pyrnnfast.reference.norm import Norm, Norms
 
 Saved = tuple[Array, ...]
+ALL = slice(None)
 
 
 class Cell(Protocol):
     """What the time loop needs of a cell."""
 
     gates: int
+    norms: Norms | None
 
     def step(
         self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
@@ -33,11 +37,14 @@ class Cell(Protocol):
 
     def back(
         self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
-    ) -> tuple[Array, Array, Array, Array]:
+    ) -> tuple[Array, ...]:
         """Turn the gradients of h and c after the step into those of a, of h W_hh^T, of h and c before."""
 
-    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
+    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved, w: Array) -> Array:
         """Return the gradient of W_hh [G * H, H]; arguments are stacked over steps and rows, [T * N, ...]."""
+
+    def gain_gradient(self, dah: Array, h: Array, saved: Saved, w: Array) -> Array:
+        """Return the gradient of the gain of W_hh's product [G * H], likewise."""
 
 
 def product(a: Array, b: Array) -> Array:
@@ -51,7 +58,37 @@ def split(a: Array, parts: int) -> list[Array]:
     return np.split(a, parts, axis=-1)
 
 
-class Elman:
+class Recurrent:
+    """What the cells share: the recurrent product, which may be normalised."""
+
+    norms: Norms | None = None
+
+    def recur(self, h: Array, w: Array, rows: slice = ALL) -> Array:
+        """h W^T for some rows of W, normalised together."""
+        sums = h @ w[rows].T
+        return sums if self.norms is None else self.norms.hidden.part(rows)(sums)
+
+    def recur_back(self, d: Array, h: Array, w: Array, rows: slice = ALL) -> Array:
+        """Turn the gradient of `recur` into that of h W^T."""
+        return d if self.norms is None else self.norms.hidden.part(rows).back(h @ w[rows].T, d)
+
+    def products(self, h: Array, saved: Saved, w: Array) -> list[tuple[slice, Array]]:
+        """Return for each product the rows of W and what they multiply."""
+        return [(ALL, h)]
+
+    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved, w: Array) -> Array:
+        """dW = sum of dah h'^T."""
+        parts = self.products(h, saved, w)
+        return np.concatenate([product(self.recur_back(dah[:, k], x, w, k).T, x) for k, x in parts])
+
+    def gain_gradient(self, dah: Array, h: Array, saved: Saved, w: Array) -> Array:
+        """Sum of dah times what was normalised."""
+        assert self.norms is not None
+        norm, parts = self.norms.hidden, self.products(h, saved, w)
+        return np.concatenate([norm.gradient(x @ w[k].T, dah[:, k]) for k, x in parts])
+
+
+class Elman(Recurrent):
     """h = f(a + W_hh h' + b_hh), f = tanh or relu by default (Elman 1990)."""
 
     gates = 1
@@ -63,7 +100,7 @@ class Elman:
         self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
     ) -> tuple[Array, Array, Saved]:
         """h = f(a + W h' + b)."""
-        s = a + h @ w.T + b
+        s = a + self.recur(h, w) + b
         return self.f(s), c, (s,)
 
     def back(
@@ -72,14 +109,10 @@ class Elman:
         """da = dh f'(s)."""
         (s,) = saved
         da = dh * self.f.slope(s)
-        return da, da, da @ w, dc
-
-    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
-        """dW = sum of da h'^T."""
-        return product(dah.T, h)
+        return da, da, self.recur_back(da, h, w) @ w, dc
 
 
-class LSTM:
+class LSTM(Recurrent):
     """Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; order i f g o.
 
     p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017).
@@ -94,7 +127,7 @@ class LSTM:
         self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
     ) -> tuple[Array, Array, Saved]:
         """c = f c' + i g, h = o tanh(c)."""
-        si, sf, sg, so = split(a + h @ w.T + b, 4)
+        si, sf, sg, so = split(a + self.recur(h, w) + b, 4)
         if p is not None:
             pi, pf, po = split(p, 3)
             si, sf = si + pi * c, sf + pf * c
@@ -103,17 +136,28 @@ class LSTM:
         c_new = f * c + i * g
         if p is not None:
             so = so + po * c_new
-        return self.f(so) * self.h(c_new), c_new, (si, sf, sg, so, c_new)
+        return self.f(so) * self.h(self.seen(c_new)), c_new, (si, sf, sg, so, c_new)
+
+    def seen(self, c: Array) -> Array:
+        """Return c as the output sees it."""
+        return c if self.cell_norm is None else self.cell_norm(c)
+
+    @property
+    def cell_norm(self) -> Norm | None:
+        """None where c is seen as it is."""
+        return None if self.norms is None else self.norms.cell
 
     def back(
         self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
-    ) -> tuple[Array, Array, Array, Array]:
+    ) -> tuple[Array, ...]:
         """Differentiate h = o tanh(c), then c = f c' + i g, then the gates."""
         si, sf, sg, so, c_new = saved
         i, g, o = self.f(si), self.g(sg), self.f(so)
         f = 1 - i if self.coupled else self.f(sf)
-        dso = dh * self.h(c_new) * self.f.slope(so)
-        dc_new = dc + dh * o * self.h.slope(c_new)
+        seen = self.seen(c_new)
+        dso = dh * self.h(seen) * self.f.slope(so)
+        dseen = dh * o * self.h.slope(seen)
+        dc_new = dc + (dseen if self.cell_norm is None else self.cell_norm.back(c_new, dseen))
         if p is not None:
             pi, pf, po = split(p, 3)
             dc_new = dc_new + dso * po
@@ -125,11 +169,7 @@ class LSTM:
         if p is not None:
             dc_old = dc_old + dsi * pi + dsf * pf
         da = np.concatenate([dsi, dsf, dsg, dso], axis=-1)
-        return da, da, da @ w, dc_old
-
-    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
-        """dW = sum of da h'^T."""
-        return product(dah.T, h)
+        return da, da, self.recur_back(da, h, w) @ w, dc_old, dseen
 
 
 def peephole_gradient(da: Array, c: Array, saved: Saved) -> Array:
@@ -139,7 +179,7 @@ def peephole_gradient(da: Array, c: Array, saved: Saved) -> Array:
     return gradient
 
 
-class GRU:
+class GRU(Recurrent):
     """Cho et al. 2014 as cuDNN and PyTorch compute it, the reset gate after the product; order r z n."""
 
     gates = 3
@@ -152,7 +192,7 @@ class GRU:
     ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + r (W_n h' + b_n)), h = (1 - z) n + z h'."""
         ar, az, an = split(a, 3)
-        pr, pz, pn = split(h @ w.T + b, 3)
+        pr, pz, pn = split(self.recur(h, w) + b, 3)
         sr, sz = ar + pr, az + pz
         sn = an + self.f(sr) * pn
         z, n = self.f(sz), self.g(sn)
@@ -169,14 +209,10 @@ class GRU:
         dsr, dsz = dsn * pn * self.f.slope(sr), dz * self.f.slope(sz)
         dax = np.concatenate([dsr, dsz, dsn], axis=-1)
         dah = np.concatenate([dsr, dsz, dsn * r], axis=-1)
-        return dax, dah, dah @ w + dh * z, dc
-
-    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
-        """dW = sum of dah h'^T."""
-        return product(dah.T, h)
+        return dax, dah, self.recur_back(dah, h, w) @ w + dh * z, dc
 
 
-class GRUResetBefore:
+class GRUResetBefore(Recurrent):
     """Cho et al. 2014 as printed, the reset gate before the product; order r z n."""
 
     gates = 3
@@ -188,10 +224,11 @@ class GRUResetBefore:
         self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
     ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + W_n (r h') + b_n), h = (1 - z) n + z h'."""
-        (ar, az, an), (wr, wz, wn), (br, bz, bn) = split(a, 3), np.split(w, 3), np.split(b, 3)
-        sr, sz = ar + h @ wr.T + br, az + h @ wz.T + bz
+        gates, candidate = self.parts(w)
+        ab = a + b
+        sr, sz = split(ab[:, gates] + self.recur(h, w, gates), 2)
         r, z = self.f(sr), self.f(sz)
-        sn = an + (r * h) @ wn.T + bn
+        sn = ab[:, candidate] + self.recur(r * h, w, candidate)
         return (1 - z) * self.g(sn) + z * h, c, (sr, sz, sn)
 
     def back(
@@ -200,18 +237,24 @@ class GRUResetBefore:
         """Differentiate h, then n; the gradient of r h' goes to both factors."""
         sr, sz, sn = saved
         r, z, n = self.f(sr), self.f(sz), self.g(sn)
-        wr, wz, wn = np.split(w, 3)
+        gates, candidate = self.parts(w)
         dz, dn = dh * (h - n), dh * (1 - z)
         dsn = dn * self.g.slope(sn)
-        drh = dsn @ wn
+        drh = self.recur_back(dsn, r * h, w, candidate) @ w[candidate]
         dsr, dsz = drh * h * self.f.slope(sr), dz * self.f.slope(sz)
-        da = np.concatenate([dsr, dsz, dsn], axis=-1)
-        return da, da, dsr @ wr + dsz @ wz + drh * r + dh * z, dc
+        dgates = np.concatenate([dsr, dsz], axis=-1)
+        da = np.concatenate([dgates, dsn], axis=-1)
+        return da, da, self.recur_back(dgates, h, w, gates) @ w[gates] + drh * r + dh * z, dc
 
-    def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
-        """dW_r and dW_z as ever; dW_n = sum of da_n (r h')^T."""
-        dsr, dsz, dsn = split(dah, 3)
-        return np.concatenate([dsr.T @ h, dsz.T @ h, dsn.T @ (self.f(saved[0]) * h)])
+    @staticmethod
+    def parts(w: Array) -> tuple[slice, slice]:
+        """Rows of r and z, rows of n."""
+        two = 2 * (len(w) // 3)
+        return slice(two), slice(two, None)
+
+    def products(self, h: Array, saved: Saved, w: Array) -> list[tuple[slice, Array]]:
+        """h' for r and z, r h' for n."""
+        return list(zip(self.parts(w), (h, self.f(saved[0]) * h), strict=True))
 
 
 PLAIN: dict[str, tuple[Activation, ...]] = {
@@ -224,11 +267,17 @@ PLAIN: dict[str, tuple[Activation, ...]] = {
 """The activations of each cell's plain form, in the order of `Options`."""
 
 
-def make_cell(name: str, activations: tuple[Activation, ...], clip: float, coupled: bool) -> Cell:
-    """Make the cell of one direction; clip acts on sums, not on the cell state that h sees."""
+def make_cell(
+    name: str, activations: tuple[Activation, ...], clip: float, coupled: bool, norms: Norms | None
+) -> Cell:
+    """Make the cell of one layer and direction; clip acts on sums, not on the cell state that h sees."""
     gates = [Gate(each, clip) for each in activations]
+    cell: Elman | LSTM | GRU | GRUResetBefore
     if name == "lstm":
-        return LSTM(gates[0], gates[1], Gate(activations[2]), coupled)
-    if name == "gru":
-        return GRU(*gates)
-    return GRUResetBefore(*gates) if name == "gru_reset_before" else Elman(*gates)
+        cell = LSTM(gates[0], gates[1], Gate(activations[2]), coupled)
+    elif name == "gru":
+        cell = GRU(*gates)
+    else:
+        cell = GRUResetBefore(*gates) if name == "gru_reset_before" else Elman(*gates)
+    cell.norms = norms
+    return cell
