@@ -29,7 +29,7 @@ class PackHandle(Protocol):
 
     @property
     def cell(self) -> str:
-        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before."""
+        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, jordan."""
 
     @property
     def input_size(self) -> int:

@@ -4,7 +4,7 @@
     coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
     activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
-                  f (gates r z), g (candidate); for the RNN f
+                  f (gates r z), g (candidate); for the RNN f; for Jordan's f (hidden units), g (output)
     layer_norm    W_ih x and W_hh h' are normalised, each over the units of all gates together, before the
                   biases are added, and the LSTM's cell state for the output (Ba et al. 2016, eq. 20 to 22)
 
@@ -51,6 +51,7 @@ PLAIN = {
     "lstm": (*GATED, Activation("tanh")),
     "gru": GATED,
     "gru_reset_before": GATED,
+    "jordan": (Activation("tanh"), Activation("affine", 1.0, 0.0)),
 }
 """The activations of each cell's plain form."""
 
@@ -74,7 +75,11 @@ def check(
     for name, value in flags.items():
         if validation.flag(name, value) and cell != "lstm":
             raise ValueError(f"{name} must be False for the cell {cell}, got True")
-    if validation.flag("layer_norm", layer_norm) and coupled:
+    if validation.flag("layer_norm", layer_norm) and cell == "jordan":
+        raise ValueError(
+            "layer_norm must be False for the cell jordan, which it is not defined for, got True"
+        )
+    if layer_norm and coupled:
         raise ValueError(
             "coupled must be False with layer_norm=True, which would count the unused rows of f, got True"
         )

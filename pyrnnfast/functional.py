@@ -16,6 +16,9 @@ The cells, each with biases b_ih and b_hh beside W_ih x and W_hh h':
     gru                  n = tanh(W_in x + r (W_hn h' + b_hn)); h = (1 - z) n + z h'
                          Cho et al. 2014 as cuDNN and PyTorch compute it; order r z n
     gru_reset_before     n = tanh(W_in x + W_hn (r h')); h = (1 - z) n + z h'      Cho et al. 2014 as printed
+    jordan               h = f(W x + b + U o' + d), o = g(V h + c), o is the output and the state; rows of
+                         weight_hh: U, then V, of bias_hh: d, then c; the second half of the rows of weight_ih
+                         and bias_ih is unused. Jordan 1986; with outputs of another number: `JordanRNN`
 """
 
 from __future__ import annotations
@@ -71,7 +74,7 @@ def pack(
 ) -> PackHandle:
     """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
 
-    cell: "rnn_tanh", "rnn_relu", "lstm", "gru" or "gru_reset_before".
+    cell: "rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before" or "jordan".
     weights: arrays in PyTorch's order, for each layer, for each direction: weight_ih [G * H, C] (above the
     first layer [G * H, D * H]), weight_hh [G * H, H], with bias bias_ih and bias_hh [G * H], with
     peephole weight_peephole [3 * H], order i f o, with layer_norm the gains norm_ih_weight and norm_hh_weight

@@ -241,8 +241,8 @@ def _kind(value: object) -> str:
 
 # --- The recurrent stacks
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-"""G of each cell."""
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3, "jordan": 2}
+"""G of each cell; Jordan's o counts as a gate."""
 
 
 def weights(

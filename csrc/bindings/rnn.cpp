@@ -241,8 +241,10 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
                        threads_of(threads),
                        signal_check()};
   py::list gradients;
+  // The rows of a gate that reads no input have no gradient.
+  const bool zero = pack.cell.projected < pack.cell.gates;
   const auto add = [&](const Extents &shape) {
-    auto array = new_array<T>(shape);
+    auto array = new_array<T>(shape, zero);
     T *data = array.mutable_data();
     gradients.append(std::move(array));
     return data;

@@ -17,8 +17,8 @@ namespace pyrnnfast {
 
 using Size = std::ptrdiff_t;
 
-enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before };
-constexpr int kCellKinds = 5;
+enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, jordan };
+constexpr int kCellKinds = 6;
 constexpr int kMaxPhases = 2;
 constexpr int kInstantiations = 2;  // of each cell: plain, and general with its options read at run time
 constexpr Size kReadWords = 64;
@@ -76,8 +76,8 @@ template <class T> struct Activation {
 
 // What a cell's general instantiation reads at run time.
 template <class T> struct Options {
-  Activation<T>
-      activations[kMaxActivations];  // LSTM: f (gates), g (candidate), h (output); GRU: f, g; RNN: f
+  Activation<T> activations[kMaxActivations];  // LSTM: f (gates), g (candidate), h (output); GRU: f, g; RNN:
+                                               // f; Jordan: f, g
   T clip;  // of sums, before their activation; infinity: none
   bool coupled;  // LSTM: f = 1 - i
   const T *peephole;  // [3][Hp] i f o, LSTM; null: none
@@ -103,7 +103,7 @@ template <class T> struct ForwardStep {
   const T *c_prev;  // [rows][ld] LSTM; may be c_next
   T *c_next;  // [rows][ld] LSTM
   const T *c_normed;  // [rows][ld] LSTM with layer normalisation: c without gain and bias
-  T *reset;  // [rows][ld] r * h', GRU with reset before
+  T *reset;  // [rows][ld] r * h', GRU with reset before; Jordan: h
   Size ld;  // stride of h, c and reset
   T *y;  // [..][ldy] outputs, unpadded; null: none
   Size ldy;

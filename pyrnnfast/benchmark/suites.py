@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pyrnnfast.benchmark.shapes import TASKS, Shape, Workload
-from pyrnnfast.validation import GATES
+from pyrnnfast.benchmark.shapes import LABELS, TASKS, Shape, Workload
 
 CELLS = ("lstm", "gru", "rnn_tanh")
 """What a suite measures unless it says otherwise."""
@@ -75,7 +74,7 @@ SUITES: dict[str, tuple[Workload, ...]] = {
     "ragged": (*_cross(CELLS, RAGGED, ragged=True), *_cross(CELLS, RAGGED[:1])),
     "text": _cross(CELLS, (Shape(600, 128, 64, 128, layers=2, directions=2),)),
     "tiny": (
-        *_cross(GATES, (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, layers=2, directions=2))),
+        *_cross(LABELS, (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, layers=2, directions=2))),
         Workload("lstm", Shape(5, 3, 3, 4), ragged=True),
         Workload("lstm", Shape(1, 2, 3, 4), ("forward",), streaming=True),
     ),
@@ -104,7 +103,7 @@ STEPWISE_SUITES: dict[str, tuple[Workload, ...]] = {
 def suite(name: str, cells: Iterable[str] | None = None) -> list[Workload]:
     """Return the workloads of a suite, all or only those of the given cells.
 
-    name: a key of SUITES or STEPWISE_SUITES. cells: keys of GATES; one that the suite lacks is put on its
+    name: a key of SUITES or STEPWISE_SUITES. cells: keys of LABELS; one that the suite lacks is put on its
     first cell's shapes.
     Raises ValueError for an unknown name.
     """
@@ -141,8 +140,8 @@ def _of_cells(every: list[Workload], cells: Iterable[str] | None) -> list[Worklo
         return every
     chosen: list[Workload] = []
     for cell in dict.fromkeys(cells):
-        if cell not in GATES:
-            raise ValueError(f"cell must be one of {', '.join(GATES)}, got {cell!r}")
+        if cell not in LABELS:
+            raise ValueError(f"cell must be one of {', '.join(LABELS)}, got {cell!r}")
         own = [workload for workload in every if workload.cell == cell]
         first = [replace(workload, cell=cell) for workload in every if workload.cell == every[0].cell]
         chosen += own or first

@@ -78,7 +78,8 @@ class RecurrentLayer(Stack):
         Returns (y, state): y [T, N, D * H] in x's layout, and the final state, shaped as the initial one.
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
         """
-        if embedding is None and lengths is None and not self.training and not self.batch_first:
+        whole = self.packed_size == self.output_size
+        if whole and embedding is None and lengths is None and not self.training and not self.batch_first:
             result = _backend.current().infer(self.pack(), x, state)
             if result is not None:
                 self._tapes.drop()
@@ -102,7 +103,7 @@ class RecurrentLayer(Stack):
         tape, batched, embedding, _ = self._kept()
         if dy is not None:
             dy = validation.ndarray("dy", dy, self.dtype)
-            width = self.num_directions * self.hidden_size
+            width = self.num_directions * self.output_size
             validation.fits("dy", dy, self._layout(batched, tape.steps, tape.rows, width))
             dy = self._time_major(dy, batched)
         dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
@@ -157,7 +158,7 @@ class RecurrentLayer(Stack):
         """Give one sequence's state [L * D, H] its row; a batch's is checked by `functional` as it is."""
         if batched or state is None:
             return state
-        shape = (self.num_layers * self.num_directions, self.hidden_size)
+        shape = (self.num_layers * self.num_directions, self.output_size)
         h, c = validation.state(name, state, self.cell, self.dtype, shape, parts_optional)
         return map_state(lambda part: part[:, np.newaxis], (h, c) if self.cell == "lstm" else h)
 

@@ -112,6 +112,20 @@ class Stack(Module):
                         values = init.uniform(self.rng, (size * hidden,), bound, self.dtype)
                     self._add_parameter(name + end, values)
 
+    @property
+    def output_size(self) -> int:
+        """The numbers that one direction puts out at a step, which are its state too."""
+        return self.hidden_size
+
+    @property
+    def packed_size(self) -> int:
+        """The same in `pack()`."""
+        return self.hidden_size
+
+    def _weights(self) -> list[Array]:
+        """Return what `functional.pack` takes."""
+        return list(self._parameters.values())
+
     def pack(self) -> PackHandle:
         """Return the weights of now as the kernels read them, for `pyrnnfast.functional`.
 
@@ -123,7 +137,7 @@ class Stack(Module):
                 version = self._version
                 handle = functional.pack(
                     self.cell,
-                    list(self._parameters.values()),
+                    self._weights(),
                     num_layers=self.num_layers,
                     bidirectional=self.bidirectional,
                     bias=self.bias,

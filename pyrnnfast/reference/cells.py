@@ -257,12 +257,50 @@ class GRUResetBefore(Recurrent):
         return list(zip(self.parts(w), (h, self.f(saved[0]) * h), strict=True))
 
 
+class Jordan(Recurrent):
+    """The output goes back instead of the hidden units (Jordan 1986); rows of w: U, then V; of b: d, then c.
+
+    The state h is the output o. The second half of a is unused.
+    """
+
+    gates = 2
+
+    def __init__(self, f: Gate, g: Gate) -> None:
+        self.f, self.g = f, g
+
+    def step(
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+    ) -> tuple[Array, Array, Saved]:
+        """h = f(a + U o' + d), o = g(V h + c)."""
+        (u, v), (d, e) = np.split(w, 2), np.split(b, 2)
+        sh = split(a, 2)[0] + h @ u.T + d
+        so = self.f(sh) @ v.T + e
+        return self.g(so), c, (sh, so)
+
+    def back(
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+    ) -> tuple[Array, ...]:
+        """Differentiate o, then h."""
+        sh, so = saved
+        u, v = np.split(w, 2)
+        dso = dh * self.g.slope(so)
+        dsh = (dso @ v) * self.f.slope(sh)
+        dax = np.concatenate([dsh, np.zeros_like(dso)], axis=-1)
+        return dax, np.concatenate([dsh, dso], axis=-1), dsh @ u, dc
+
+    def products(self, h: Array, saved: Saved, w: Array) -> list[tuple[slice, Array]]:
+        """o' for U, h for V."""
+        half = len(w) // 2
+        return [(slice(half), h), (slice(half, None), self.f(saved[0]))]
+
+
 PLAIN: dict[str, tuple[Activation, ...]] = {
     "rnn_tanh": (Activation("tanh"),),
     "rnn_relu": (Activation("relu"),),
     "lstm": (Activation("sigmoid"), Activation("tanh"), Activation("tanh")),
     "gru": (Activation("sigmoid"), Activation("tanh")),
     "gru_reset_before": (Activation("sigmoid"), Activation("tanh")),
+    "jordan": (Activation("tanh"), Activation("affine", 1.0, 0.0)),
 }
 """The activations of each cell's plain form, in the order of `Options`."""
 
@@ -272,11 +310,13 @@ def make_cell(
 ) -> Cell:
     """Make the cell of one layer and direction; clip acts on sums, not on the cell state that h sees."""
     gates = [Gate(each, clip) for each in activations]
-    cell: Elman | LSTM | GRU | GRUResetBefore
+    cell: Elman | LSTM | GRU | GRUResetBefore | Jordan
     if name == "lstm":
         cell = LSTM(gates[0], gates[1], Gate(activations[2]), coupled)
     elif name == "gru":
         cell = GRU(*gates)
+    elif name == "jordan":
+        cell = Jordan(*gates)
     else:
         cell = GRUResetBefore(*gates) if name == "gru_reset_before" else Elman(*gates)
     cell.norms = norms
