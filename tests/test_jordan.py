@@ -18,6 +18,12 @@ X = np.array([[1, 1], [1, 1], [2, 2]], np.float32)
 SIZES = [(3, 4, 4), (3, 7, 2), (3, 2, 5), (4, 17, 9)]
 
 
+def same(got: np.ndarray, want: np.ndarray) -> None:
+    """To the bit, but NumPy's products depend on the number of rows."""
+    rounding = 0 if pyrnnfast.isa() != "reference" else 1e-6
+    np.testing.assert_allclose(got, want, rtol=0, atol=rounding)
+
+
 @pytest.mark.parametrize(("feedback", "want"), [(EYE, [4, 12, 32]), (ONES, [4, 20, 88])])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_numbers_of_its_definition(feedback: np.ndarray, want: list[int], dtype: type, isa: str) -> None:
@@ -99,24 +105,24 @@ def test_a_layer_streams_and_copies(sizes: tuple) -> None:
     y, state = layer(x)
     assert y.shape == (6, 2, sizes[2])
     assert state.shape == (2, 2, sizes[2])
-    np.testing.assert_array_equal(layer.eval()(x)[0], y)
+    same(layer.eval()(x)[0], y)
     stream = layer.stream(2)
     for step, want in zip(x[:3], y, strict=False):
-        np.testing.assert_array_equal(stream(step), want)
+        same(stream(step), want)
     kept = stream.state
     stream(x[0])
     stream.state = kept
     for step, want in zip(x[3:], y[3:], strict=True):
-        np.testing.assert_array_equal(stream(step), want)
-    np.testing.assert_array_equal(stream.state, state)
+        same(stream(step), want)
+    same(stream.state, state)
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        np.testing.assert_array_equal(twin(x)[0], y)
+        same(twin(x)[0], y)
     again = eval(repr(layer), {"JordanRNN": JordanRNN})
     again.load_state_dict(layer.state_dict())
-    np.testing.assert_array_equal(again(x)[0], y)
+    same(again(x)[0], y)
     one, one_state = layer(x[:, 1])
-    np.testing.assert_array_equal(one, y[:, 1])
-    np.testing.assert_array_equal(one_state, state[:, 1])
+    same(one, y[:, 1])
+    same(one_state, state[:, 1])
 
 
 def test_layouts_of_a_call_and_its_gradients() -> None:
@@ -142,7 +148,7 @@ def test_a_changed_weight_is_packed_anew() -> None:
     before, _ = layer(x)
     with layer.update() as values:
         values["bias_ho_l0"] += 1
-    assert (layer(x)[0][0] == before[0] + 1).all()
+    np.testing.assert_allclose(layer(x)[0][0], before[0] + 1, rtol=1e-6)
 
 
 def test_arguments() -> None:
