@@ -10,6 +10,7 @@ from pyrnnfast.clipping import clip_grad_norm_, clip_grad_value_
 from pyrnnfast.layers.cells import GRUCell, LSTMCell, RNNCell
 from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding
+from pyrnnfast.layers.jordan import JordanRNN
 from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.one_gate import OneGateGRU
@@ -26,6 +27,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GRUCell",
+    "JordanRNN",
     "LSTMCell",
     "Linear",
     "Module",

@@ -29,7 +29,7 @@ class PackHandle(Protocol):
 
     @property
     def cell(self) -> str:
-        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru."""
+        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru, jordan."""
 
     @property
     def input_size(self) -> int:
@@ -107,8 +107,8 @@ class Backend(Protocol):
     def Pack(self) -> type[Any]:
         """Pack(cell, weights, num_layers, bidirectional, bias, isa=None, options=None).
 
-        weights: for each layer, for each direction: weight_ih, weight_hh, with bias bias_ih, bias_hh, and
-        with options.peephole weight_peephole.
+        weights: for each layer, for each direction: weight_ih, weight_hh, with bias bias_ih, bias_hh, then
+        those of `_sizes.extras`.
         """
 
     @property

@@ -50,6 +50,8 @@ class Options(NamedTuple):
     """LSTM: the gates see the cell state; one more weight for each layer and direction, [3 * H]."""
     cell_clip: float = math.inf
     """LSTM: c after the step is held to -cell_clip..cell_clip."""
+    layer_norm: bool = False
+    """Sums and the LSTM's cell state are normalised; `_sizes.extras` names the weights."""
     general: bool = False
     """Whether any of these differs from the cell's plain form; what follows acts outside of it."""
     proj_size: int = 0

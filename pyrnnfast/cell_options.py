@@ -6,7 +6,10 @@
     cell_clip     LSTM: c after the step is held to -cell_clip..cell_clip, before o and h see it (TensorFlow's
                   LSTMCell); at the limit it has no gradient
     activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRUs
-                  f (gates r z, or g), g (candidate); for the RNN f
+                  f (gates r z, or g), g (candidate); for the RNN f; for Jordan's f (hidden units), g (output)
+    layer_norm    RNN, LSTM and GRU: W_ih x and W_hh h' are normalised, each over the units of all gates
+                  together, before the biases are added, and the LSTM's cell state for the output (Ba et al.
+                  2016, eq. 20 to 22). Not with proj_size
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -52,6 +55,7 @@ PLAIN = {
     "gru": GATED,
     "gru_reset_before": GATED,
     "one_gate_gru": GATED,
+    "jordan": (Activation("tanh"), Activation("affine", 1.0, 0.0)),
 }
 """The activations of each cell's plain form."""
 
@@ -64,6 +68,7 @@ def check(
     clip: object = None,
     activations: object = None,
     cell_clip: object = None,
+    layer_norm: object = False,
     **of_outputs: object,
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
@@ -81,6 +86,14 @@ def check(
     held = outputs.limit("cell_clip", cell_clip)
     if held < math.inf and cell != "lstm":
         raise ValueError(f"cell_clip must be None for the cell {cell}, which has no cell state, got {held:g}")
+    if validation.flag("layer_norm", layer_norm) and cell in ("jordan", "one_gate_gru"):
+        raise ValueError(
+            f"layer_norm must be False for the cell {cell}, which it is not defined for, got True"
+        )
+    if layer_norm and coupled:
+        raise ValueError(
+            "coupled must be False with layer_norm=True, which would count the unused rows of f, got True"
+        )
     options = Options(
         (PLAIN[cell],) * directions
         if activations is None
@@ -89,9 +102,15 @@ def check(
         bool(coupled),
         bool(peephole),
         held,
+        bool(layer_norm),
     )
     plain = Options((PLAIN[cell],) * directions)
     options = options._replace(general=options != plain, **outputs.check(cell, directions, **of_outputs))
+    if options.layer_norm and options.proj_size:
+        raise ValueError(
+            "proj_size must be 0 with layer_norm=True, which does not say whether h is normalised too, "
+            f"got {options.proj_size}"
+        )
     return None if options == plain else options
 
 
@@ -143,6 +162,7 @@ def describe(options: Options | None, cell: str) -> str:
     if options is None:
         return ""
     text = ", peephole=True" * options.peephole + ", coupled=True" * options.coupled
+    text += ", layer_norm=True" * options.layer_norm
     text += f", clip={options.clip:g}" if options.clip < math.inf else ""
     text += f", cell_clip={options.cell_clip:g}" if options.cell_clip < math.inf else ""
     if set(options.activations) != {PLAIN[cell]}:

@@ -33,9 +33,7 @@ def check(
     """
     projected = validation.integer("proj_size", proj_size, 0)
     if projected > 0 and cell not in PROJECTED:
-        raise ValueError(
-            f"proj_size must be 0 for the cell {cell}, whose product r * h' needs all of h', got {projected}"
-        )
+        raise ValueError(f"proj_size must be 0 for the cell {cell}, which may not have one, got {projected}")
     held = limit("proj_clip", proj_clip)
     if held < math.inf and (cell != "lstm" or projected == 0):
         raise ValueError(f"proj_clip must be None but for an LSTM with proj_size, got {held:g}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pyrnnfast import _sizes
 from pyrnnfast._types import Array, DTypeLike, Integers, Options
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -241,8 +242,7 @@ def _kind(value: object) -> str:
 
 # --- The recurrent stacks
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3, "one_gate_gru": 2}
-"""G of each cell."""
+GATES = _sizes.GATES
 
 
 def weights(
@@ -251,12 +251,12 @@ def weights(
     """Return the arrays; `value` must be the weights in PyTorch's flat order, all of one dtype.
 
     For each layer, for each direction: weight_ih [G * H, C or D * R (merged R)], weight_hh [G * H, R], with
-    bias bias_ih, bias_hh [G * H], with proj_size weight_hr [R, H], with peephole weight_peephole [3 * H].
+    bias bias_ih, bias_hh [G * H], then those of `_sizes.extras`.
     """
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"weights must be a list of arrays, got {_kind(value)}")
     directions, how = 2 if bidirectional else 1, options or Options(())
-    each = 2 + 2 * bias + (how.proj_size > 0) + how.peephole
+    each = 2 + 2 * bias + len(_sizes.extras(options, cell, 1, bias))
     if len(value) != num_layers * directions * each:
         expected = f"{num_layers} layers x {directions} directions x {each} arrays"
         raise ValueError(f"weights must be {expected}, got {len(value)}")
@@ -269,11 +269,11 @@ def weights(
     recurrent = how.proj_size or second.shape[1]
     hidden = len(second) // GATES[cell] if how.proj_size else recurrent
     units, checked = GATES[cell] * hidden, []
+    more = _sizes.extras(options, cell, hidden, bias).values()
     width = recurrent * (directions if how.merge == "concat" else 1)
     for i, array in enumerate(value):
         below = first.shape[1] if i // each < directions else width
-        shapes = [(units, below), (units, recurrent), *[(units,)] * (2 * bias)]
-        shapes += [(recurrent, hidden)] * (how.proj_size > 0) + [(3 * hidden,)]
+        shapes = [(units, below), (units, recurrent), *[(units,)] * (2 * bias), *more]
         checked.append(shaped(f"weights[{i}]", array, first.dtype, shapes[i % each]))
     return checked
 

@@ -19,7 +19,15 @@ BENT = [
 ]
 ACTIVATIONS = SMOOTH + BENT
 """Every one, with slopes of at most 1, so that errors do not grow."""
-COUNTS = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 3, "gru": 2, "gru_reset_before": 2, "one_gate_gru": 2}
+COUNTS = {
+    "rnn_tanh": 1,
+    "rnn_relu": 1,
+    "lstm": 3,
+    "gru": 2,
+    "gru_reset_before": 2,
+    "one_gate_gru": 2,
+    "jordan": 2,
+}
 
 
 def turn(cell: str, first: int, directions: int = 1) -> list[tuple]:

@@ -8,9 +8,9 @@ from unittest import mock
 
 import numpy as np
 
-from pyrnnfast import cell_options, functional, reference, validation
-from pyrnnfast._types import Activation
-from pyrnnfast.reference import activations, cells
+from pyrnnfast import _sizes, cell_options, functional, reference, validation
+from pyrnnfast._types import Activation, Options
+from pyrnnfast.reference import activations, cells, norm
 
 Results = dict[str, np.ndarray]
 CELLS = tuple(validation.GATES)
@@ -106,11 +106,17 @@ def _draw(case: Case, rng: np.random.Generator) -> Results:
     for k in range(runs):
         below = case.inputs if k < case.directions else case.width
         sizes = [(units, below), (units, recurrent)] + ([(units,), (units,)] if case.bias else [])
-        sizes += [(recurrent, hidden)] if recurrent != hidden else []
-        sizes += [(3 * hidden,)] if case.general.get("peephole") else []
-        for i, shape in enumerate(sizes):
-            arrays[f"w{k}.{i}"] = rng.uniform(-bound, bound, shape)
+        more = _sizes.extras(checked(case), case.cell, hidden, case.bias)
+        names = [""] * len(sizes) + list(more)
+        for i, (name, shape) in enumerate(zip(names, [*sizes, *more.values()], strict=True)):
+            low = (0.5, 1.5) if name.startswith("norm") and name.endswith("weight") else (-bound, bound)
+            arrays[f"w{k}.{i}"] = rng.uniform(*low, shape)
     return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def checked(case: Case) -> Options | None:
+    """The options of the case as the backends get them."""
+    return cell_options.check(case.cell, case.directions, **case.general)
 
 
 def run(
@@ -148,7 +154,7 @@ def oracle(case: Case) -> Results:
     get = {name: value.astype(dtype) for name, value in case.arrays.items()}
     h0, c0 = (get["h0"], get["c0"]) if case.with_state else (None, None)
     lengths = None if case.lengths is None else np.array(case.lengths, np.int64)
-    options = cell_options.check(case.cell, case.directions, **case.general)
+    options = checked(case)
     shape = (case.layers, case.bidirectional, case.bias)
     packed = reference.Pack(case.cell, case.weights(dtype), *shape, options=options)
     pair = case.paired
@@ -184,7 +190,7 @@ def kinks(activation: Activation, clip: float) -> list[float]:
 
 def distance_to_kink(case: Case) -> float:
     """How near to a kink of its activation any sum comes, and to its clip what is clipped."""
-    options = cell_options.check(case.cell, case.directions, **case.general)
+    options = checked(case)
     if options is None and case.cell != "rnn_relu":
         return math.inf
     nearest = [math.inf]
@@ -205,13 +211,29 @@ def distance_to_kink(case: Case) -> float:
     return float(min(nearest))
 
 
+def stretch(case: Case) -> float:
+    """By how much layer normalisation makes errors larger: the largest gain over a standard deviation."""
+    factors = [1.0]
+    unit = norm.Norm._unit
+
+    def watch(self, x):
+        result = unit(self, x)
+        varied = result[1][np.abs(result[0]).max(axis=-1, keepdims=True, initial=0) > 0]  # else it is exact
+        factors.append(float(varied.max(initial=0) * np.abs(self.gain).max()))
+        return result
+
+    with mock.patch.object(norm.Norm, "_unit", watch):
+        oracle(case)
+    return max(factors)
+
+
 def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
     """How far y and the states may be from the exact ones.
 
     A pre-activation sums K products, whose sizes are about |row of weights| |source| / K and whose signs are
     random: the partial sum of k of them is about sqrt(k) of that. Each addition rounds it by at most u = eps
     / 2, and these errors are independent, so together they are about u |row| |source|. The gates' slopes are
-    at most 1, so that each of T steps and L layers adds this once.
+    at most 1, so that each of T steps and L layers adds this once. Layer normalisation stretches it.
     """
     weights = [value for name, value in case.arrays.items() if name.startswith("w")]
     each = len(weights) // (case.layers * case.directions)
@@ -227,6 +249,8 @@ def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
     depth = max(1, case.steps) * case.layers
     if case.dropout:
         source /= max(1 - case.dropout, 0.1)
+    if case.general.get("layer_norm"):
+        row *= stretch(case)
     return SAFETY * float(np.finfo(dtype).eps) / 2 * row * source * depth
 
 

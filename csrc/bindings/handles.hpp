@@ -22,7 +22,7 @@ inline const Cell &find_cell(const std::string &name) {
   for (const Cell &cell : kCells)
     if (name == cell.name) return cell;
   throw py::value_error("cell: got '" + name +
-                        "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
+                        "', expected rnn_tanh, rnn_relu, lstm, gru, gru_reset_before or jordan");
 }
 
 constexpr const char *kFunctionNames[kFunctions] = {

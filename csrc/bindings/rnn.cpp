@@ -52,6 +52,7 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
                      const py::object &given) {
   const std::vector<Options<T>> options = read_options<T>(given, cell, D);
   const bool peephole = !given.is_none() && given.attr("peephole").cast<bool>();
+  const bool normed = !given.is_none() && given.attr("layer_norm").cast<bool>();
   if (!options.empty() && (peephole || options[0].coupled) && !cell.cell_state)
     throw py::value_error("options: got peephole or coupled, expected neither but for the LSTM");
   Outputs outputs;
@@ -59,7 +60,9 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
     outputs = {given.attr("proj_size").cast<Size>(), given.attr("proj_clip").cast<double>(),
                find_merge(given.attr("merge").cast<std::string>())};
   const bool projects = outputs.projection > 0;
-  const Size each = 2 + 2 * bias + projects + peephole;
+  if (projects && normed)
+    throw py::value_error("options: got layer_norm and proj_size, expected one of them");
+  const Size each = 2 + 2 * bias + projects + peephole + normed * (2 + cell.cell_state * (1 + bias));
   if (L < 1 || Size(arrays.size()) != L * D * each)
     throw py::value_error("weights: got " + std::to_string(arrays.size()) + " arrays, expected " +
                           std::to_string(L * D * each));
@@ -78,13 +81,16 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
   std::vector<LayerWeights<T>> weights;
   for (Size i = 0; i < L * D; ++i) {
     const Size inputs = i < D ? C : width;
-    const auto get = [&](Size k, const Extents &shape) {
-      return expect_array<T>(arrays[i * each + k], shape, "weights[" + std::to_string(i * each + k) + "]")
-          .data();
+    Size at = i * each;
+    const auto next = [&](const Extents &shape, bool there = true) {
+      if (!there) return static_cast<const T *>(nullptr);
+      const std::string name = "weights[" + std::to_string(at) + "]";
+      return expect_array<T>(arrays[at++], shape, name).data();
     };
-    weights.push_back({get(0, {G * H, inputs}), get(1, {G * H, R}), bias ? get(2, {G * H}) : nullptr,
-                       bias ? get(3, {G * H}) : nullptr, peephole ? get(each - 1, {3 * H}) : nullptr,
-                       projects ? get(2 + 2 * bias, {R, H}) : nullptr});
+    const bool cell_norm = normed && cell.cell_state;
+    weights.push_back({next({G * H, inputs}), next({G * H, R}), next({G * H}, bias), next({G * H}, bias),
+                       next({R, H}, projects), next({3 * H}, peephole), next({G * H}, normed),
+                       next({G * H}, normed), next({H}, cell_norm), next({H}, cell_norm && bias)});
   }
   py::gil_scoped_release nogil;  // packing reads arrays that `arrays` keeps alive
   return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, threads_of(0),
@@ -256,8 +262,10 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
                        signal_check()};
   if (pack.cell.cell_state) args.dcells = optional_data<T>(dcells, {steps, N, D * H}, "dcells");
   py::list gradients;
+  // The rows of a gate that reads no input have no gradient.
+  const bool zero = pack.cell.projected < pack.cell.gates;
   const auto add = [&](const Extents &shape) {
-    auto array = new_array<T>(shape);
+    auto array = new_array<T>(shape, zero);
     T *data = array.mutable_data();
     gradients.append(std::move(array));
     return data;
@@ -271,6 +279,12 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
     }
     if (pack.projects()) out.weight_hr = add({R, H});
     if (pack.packs[i].options.peephole != nullptr) out.peephole = add({3 * H});
+    if (pack.normed) {
+      out.norm_ih = add({G * H});
+      out.norm_hh = add({G * H});
+      if (cell_state) out.norm_c = add({H});
+      if (cell_state && bias) out.norm_c_bias = add({H});
+    }
     args.weights.push_back(out);
   }
   run_driver([&] {

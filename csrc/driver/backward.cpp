@@ -7,6 +7,7 @@
 #include "crew.hpp"
 #include "flow.hpp"
 #include "input.hpp"
+#include "norm.hpp"
 #include "problem.hpp"
 #include "weight_gradients.hpp"
 
@@ -58,7 +59,9 @@ template <class T> class Backward {
     for (Size stage = schedule_.stages() - 1; stage >= 0; --stage) {
       const Size jobs = schedule_.jobs(stage);
       if (pack_.merges() && schedule_.job(stage, 0).end == clock_.steps()) {
-        unmerge_gradient(schedule_.job(stage, 0).layer, share.member);
+        const Size layer = schedule_.job(stage, 0).layer;
+        unmerge_gradient(tape_, layer, layer + 1 == pack_.layers ? nullptr : dinput_[layer].data(), args_.dy,
+                         share.member, dsides_.data());
         if (!crew_.meet(share)) return;
       }
       for (Size j = share.job; j < jobs; j += share.jobs)
@@ -66,8 +69,8 @@ template <class T> class Backward {
       if (!crew_.meet(share)) return;
       for (Size j = 0; j < jobs; ++j) {
         const Job job = schedule_.job(stage, j);
-        sums_.add(job, flow_of(job).dgates.data(), flow_of(job).doutputs.data(),
-                  args_.weights[job.layer * pack_.directions + job.direction], share.member,
+        const WeightGradients<T> &out = args_.weights[job.layer * pack_.directions + job.direction];
+        sums_.add(job, flow_of(job).gradients(pack_.normed), flow_of(job).doutputs.data(), out, share.member,
                   [&] { return crew_.go_on(share); });
         input_gradient(job, share);
       }
@@ -76,28 +79,12 @@ template <class T> class Backward {
     if (sums_.table().used()) table_gradients(share);
   }
 
-  // The gradient of a layer's merged outputs, as one of each direction's: this thread's part of the steps.
-  void unmerge_gradient(Size layer, Member member) {
-    const bool top = layer + 1 == pack_.layers;
-    if (top && args_.dy == nullptr) return;
-    const Size R = pack_.outputs, steps = clock_.steps();
-    for (RowWalk walk(clock_, steps * member.id / member.threads, steps * (member.id + 1) / member.threads, 0,
-                      clock_.rows());
-         !walk.done(); walk.next()) {
-      const auto out = [&](Size d) {
-        return tape_.out_at(layer, d, clock_.time(d == 1, walk.s, walk.n)) + walk.n * tape_.ld_out;
-      };
-      const T *d =
-          top ? args_.dy + tape_.user_row(walk.s, walk.n) * R : dinput_[layer].data() + walk.index() * R;
-      unmerge(pack_.merge, d, out(0), out(1), R, dsides_.data() + walk.index() * 2 * R);
-    }
-  }
-
   bool recur(const Job &job, Share &share) {
     for (Size s = job.end - 1; s >= job.begin; --s)
       for (int phase = first_phase_; phase < pack_.cell.phases; ++phase) {
         step(job, s, phase, share);
         if (!crew_.meet_units(share)) return false;
+        if (pack_.normed && !normalize(job, s, phase, share)) return false;
       }
     if (job.begin == 0)
       first_state(job, share);
@@ -106,11 +93,25 @@ template <class T> class Backward {
     return true;
   }
 
-  T *dgates_at(const Job &job, Size s) {
-    return flow_of(job).dgates.data() + (clock_.offset(s) - clock_.offset(job.begin)) * pack_.row();
+  Size in_chunk(const Job &job, Size s) const { return clock_.offset(s) - clock_.offset(job.begin); }
+  T *dgates_at(const Job &job, Size s) { return flow_of(job).dgates.data() + in_chunk(job, s) * pack_.row(); }
+  // What a product with W_hh reads, from a slot on.
+  const T *dhidden_at(const Job &job, Size s, Size n, int slot) {
+    return flow_of(job).gradients(pack_.normed).hidden + (in_chunk(job, s) + n) * pack_.row() +
+           slot * pack_.padded;
+  }
+
+  bool normalize(const Job &job, Size s, int phase, Share &share) {
+    const auto [begin, end] = share.rows(clock_.active(s));
+    Flow<T> &flow = flow_of(job);
+    crew_.in_pieces(share, begin, end, plan_.piece, [&](Size n0, Size n1) {
+      LayerNorm<T>(tape_, job)
+          .back(s, phase, n0, n1, in_chunk(job, s) + n0, flow.dgates.data(), flow.dc.data(), flow.normed);
+    });
+    return crew_.meet_units(share);
   }
   T *doutputs_at(const Job &job, Size s) {
-    return flow_of(job).doutputs.data() + (clock_.offset(s) - clock_.offset(job.begin)) * tape_.ld_out;
+    return flow_of(job).doutputs.data() + in_chunk(job, s) * tape_.ld_out;
   }
 
   // The product of a phase over this share's columns: with W_hh, or below a projection with W_hr. Rows and
@@ -161,10 +162,11 @@ template <class T> class Backward {
     else if (pack_.projects() && phase == 0)
       k.a = doutputs_at(job, s) + n0 * tape_.ld_out;
     else if (!back.following)
-      k.a = k.dgates + back.first * pack_.padded;
+      k.a = dhidden_at(job, s, n0, back.first);
+    else if (s + 1 == job.end)
+      k.a = flow.carried.data() + n0 * row + back.first * pack_.padded;
     else
-      k.a = (s + 1 == job.end ? flow.carried.data() : dgates_at(job, s + 1)) + n0 * row +
-            back.first * pack_.padded;
+      k.a = dhidden_at(job, s + 1, n0, back.first);
     if (phase == first_phase_) output_gradient(job, s, n0, k, scratch_[share.member.id]);
     if (phase == kProjection) {
       k.gates = history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
@@ -180,21 +182,14 @@ template <class T> class Backward {
       k.c_prev = history.c_before(clock_, s, ld) + n0 * ld;
       k.c_next = history.c_at(clock_, s, ld) + n0 * ld;
       k.dc = flow.dc.data() + n0 * pack_.padded;
+      if (pack_.normed) {
+        k.c_normed = LayerNorm<T>(tape_, job).cell_at(s, n0);
+        k.dc_normed = flow.normed.cell.data() + (in_chunk(job, s) + n0) * pack_.padded;
+      }
     }
     k.dh = flow.dh.data() + n0 * pack_.padded;
-    if (args_.dcells != nullptr && job.layer + 1 == pack_.layers) add_cells(job, s, n0, k);
+    if (args_.dcells != nullptr && job.layer + 1 == pack_.layers) add_cells(args_, job, s, n0, k);
     pack_.kernels.backward[pack_.general][int(pack_.cell.kind)][phase](k);
-  }
-
-  // The gradient of this step's cell states, this share's part, to what flows back into them.
-  void add_cells(const Job &job, Size s, Size n0, const BackwardStep<T> &k) const {
-    const Size H = pack_.hidden, begin = k.group_begin * pack_.kernels.lanes;
-    const Size end = std::min(H, k.group_end * pack_.kernels.lanes);
-    for (Size n = 0; n < k.rows; ++n) {
-      const Size row = tape_.user_row(clock_.time(job.direction == 1, s, n0 + n), n0 + n);
-      const T *from = args_.dcells + (row * pack_.directions + job.direction) * H;
-      for (Size u = begin; u < end; ++u) k.dc[n * pack_.padded + u] += from[u];
-    }
   }
 
   // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward
@@ -226,11 +221,11 @@ template <class T> class Backward {
     return layer == pack_.layers ? tape_.user_row(time, n) : clock_.offset(time) + n;
   }
 
-  // d(gates) of the chunk's first step, which the chunk before it continues from.
+  // What the product of the chunk before it reads of the chunk's first step.
   void carry(const Job &job, const Share &share) {
     const Size row = pack_.row(), end = std::min(share.row_end, clock_.active(job.begin));
     if (share.part == 0 && share.row_begin < end)
-      std::copy(dgates_at(job, job.begin) + share.row_begin * row, dgates_at(job, job.begin) + end * row,
+      std::copy(dhidden_at(job, job.begin, share.row_begin, 0), dhidden_at(job, job.begin, end, 0),
                 flow_of(job).carried.data() + share.row_begin * row);
   }
 
@@ -240,7 +235,7 @@ template <class T> class Backward {
     crew_.in_pieces(share, share.row_begin, end, plan_.piece, [&](Size n0, Size n1) {
       BackwardStep<T> k = common(job, first_phase_, share);
       k.rows = n1 - n0;
-      k.a = dgates_at(job, 0) + n0 * pack_.row() + pack_.cell.backward[0].first * pack_.padded;
+      k.a = dhidden_at(job, 0, n0, pack_.cell.backward[0].first);
       k.dh = (pack_.projects() ? flow_of(job).dp : flow_of(job).dh).data() + n0 * k.padded;
       pack_.kernels.backward_state(k);
     });
@@ -273,7 +268,7 @@ template <class T> class Backward {
     const Size most = std::min(kProductRows, plan_.piece);
     for (RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows()); !walk.done() && crew_.go_on(share);) {
       const RowWalk begin = walk;
-      gemm.a = dgates_at(job, job.begin) + (walk.index() - clock_.offset(job.begin)) * row;
+      gemm.a = flow_of(job).gradients(pack_.normed).input + (walk.index() - clock_.offset(job.begin)) * row;
       for (gemm.rows = 0; gemm.rows < most && !walk.done(); walk.next())
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);

@@ -12,7 +12,7 @@ namespace pyrnnfast {
 constexpr int kMaxSlots = 4;
 constexpr int kNone = -1;
 
-enum class Source { hidden, reset };  // a phase's product reads h' or r * h'
+enum class Source { hidden, reset };  // a phase's product reads h' or r * h' (Jordan: o' or h)
 
 struct ForwardPhase {
   Source source;
@@ -30,7 +30,7 @@ struct Cell {
   const char *name;
   int gates, slots, projected;
   int input_gate[kMaxSlots], hidden_gate[kMaxSlots];  // gate (row block of W_ih, W_hh) of each slot
-  bool cell_state, reset_state;                       // keeps c; keeps r * h'
+  bool cell_state, reset_state;                       // keeps c; keeps r * h', Jordan: h
   int phases;
   ForwardPhase forward[kMaxPhases];
   BackwardPhase backward[kMaxPhases];
@@ -114,6 +114,19 @@ constexpr Cell kCells[kCellKinds] = {
      {{Source::hidden, 0, 2, 2}},
      {{0, 2, true}},
      true},
+    // slots h and o; gates of W_hh U and V, of W_ih W and none
+    {CellKind::jordan,
+     "jordan",
+     2,
+     2,
+     1,
+     {0, kNone},
+     {0, 1},
+     false,
+     true,
+     2,
+     {{Source::hidden, 0, 1, 2}, {Source::reset, 1, 2, 2}},
+     {{0, 1, true}, {1, 2, false}}},
 };
 
 }  // namespace pyrnnfast

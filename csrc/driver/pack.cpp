@@ -26,7 +26,8 @@ Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L
     : kernels(table), cell(c), inputs(C), hidden(H), layers(L), directions(D), use(serves),
       padded(padded_units(table, H)), groups(padded / table.lanes), projection(out.projection),
       outputs(projects() ? projection : H), padded_outputs(padded_units(table, outputs)), limit(T(out.clip)),
-      merge(out.merge), width(merges() ? outputs : D * outputs), general(!options.empty()) {
+      merge(out.merge), width(merges() ? outputs : D * outputs), general(!options.empty()),
+      normed(weights[0].norm_ih != nullptr) {
   std::vector<PackArgs<T>> work;
   Size elements = 0;
   for (Size i = 0; i < L * D; ++i) {
@@ -37,6 +38,7 @@ Pack<T>::Pack(const KernelTable<T> &table, const Cell &c, Size C, Size H, Size L
     }
     if (use != Use::forward) add_backward(weights[i], packs.back(), work);
     if (general) add_options(weights[i], options[i % D], packs.back());
+    if (normed) add_norm(weights[i], packs.back());
     elements += c.gates * H * (packs.back().inputs + outputs);
   }
   std::atomic<std::size_t> next{0};
@@ -54,8 +56,8 @@ template <class T> LayerPack<T> Pack<T>::allocate(Size C, Use use) const {
     out.input = strips<T>(cell.projected * groups, 2, C, kernels.lanes, padding);
     for (int p = 0; p < cell.phases; ++p) {
       const ForwardPhase &phase = cell.forward[p];
-      out.hidden[p] =
-          strips<T>(groups * (phase.last - phase.first), phase.width, outputs, kernels.lanes, padding);
+      out.hidden[p] = strips<T>(groups * (phase.last - phase.first), normed ? 2 : phase.width, outputs,
+                                kernels.lanes, padding);
     }
     out.input_bias = Buffer<T>(cell.projected * padded, true);
     out.hidden_bias = Buffer<T>(cell.slots * padded, true);
@@ -83,7 +85,10 @@ void Pack<T>::add_forward(const LayerWeights<T> &w, LayerPack<T> &out, std::vect
   for (int p = 0; p < cell.phases; ++p) {
     const ForwardPhase &phase = cell.forward[p];
     const Size count = phase.last - phase.first;
-    for (Size group = 0; group < groups; ++group)
+    for (Size slot = phase.first; normed && slot < phase.last; ++slot)
+      work.push_back({w.weight_hh + cell.hidden_gate[slot] * H * R, 1, R, R, H, out.hidden[p].data(), R, 2, 0,
+                      (slot - phase.first) * padded});
+    for (Size group = 0; !normed && group < groups; ++group)
       for (Size slot = phase.first; slot < phase.last; ++slot) {
         const T *rows = w.weight_hh + (cell.hidden_gate[slot] * H + group * lanes) * R;
         const Size column = (group * count + slot - phase.first) * lanes;
@@ -117,6 +122,23 @@ void Pack<T>::add_options(const LayerWeights<T> &w, const Options<T> &options, L
   out.peephole = Buffer<T>(3 * padded, true);
   for (int k = 0; k < 3; ++k) std::copy_n(w.peephole + k * hidden, hidden, out.peephole.data() + k * padded);
   out.options.peephole = out.peephole.data();
+}
+
+template <class T> void Pack<T>::add_norm(const LayerWeights<T> &w, LayerPack<T> &out) const {
+  const Size H = hidden;
+  out.options.normed = true;
+  for (Buffer<T> *each : {&out.input_gain, &out.hidden_gain, &out.no_bias})
+    *each = Buffer<T>(cell.slots * padded, true);
+  for (int slot = 0; slot < cell.slots; ++slot) {
+    const int input = cell.input_gate[slot], recurrent = cell.hidden_gate[slot];
+    if (input != kNone) std::copy_n(w.norm_ih + input * H, H, out.input_gain.data() + slot * padded);
+    if (recurrent != kNone) std::copy_n(w.norm_hh + recurrent * H, H, out.hidden_gain.data() + slot * padded);
+  }
+  if (!cell.cell_state) return;
+  out.cell_norm = Buffer<T>(2 * padded, true);
+  std::copy_n(w.norm_c, H, out.cell_norm.data());
+  if (w.norm_c_bias != nullptr) std::copy_n(w.norm_c_bias, H, out.cell_norm.data() + padded);
+  out.options.cell_norm = out.cell_norm.data();
 }
 
 template <class T> void Pack<T>::add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const {

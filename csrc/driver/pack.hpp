@@ -17,8 +17,11 @@ template <class T> struct LayerWeights {
   const T *weight_hh;  // [G*H, R]
   const T *bias_ih;    // [G*H]
   const T *bias_hh;    // [G*H]
-  const T *peephole = nullptr;  // [3*H] i f o; LSTM, null: none
   const T *weight_hr = nullptr;  // [R, H] with a projection
+  const T *peephole = nullptr;  // [3*H] i f o; LSTM, null: none
+  // Gains of layer normalisation, null: none; the biases come after it. norm_c and its bias for the LSTM
+  const T *norm_ih = nullptr, *norm_hh = nullptr;  // [G*H]
+  const T *norm_c = nullptr, *norm_c_bias = nullptr;  // [H]
 };
 
 template <class T> struct LayerPack {
@@ -32,6 +35,10 @@ template <class T> struct LayerPack {
   Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns R
   Buffer<T> project, project_back;  // strips of 2, depth H, columns R; depth R, columns H
   Buffer<T> peephole;  // [3][Hp], where there are any
+  // With layer normalisation, whose products are no phases of kernels: `hidden` has strips of 2, columns
+  // [slot of the phase][Hp].
+  Buffer<T> input_gain, hidden_gain, no_bias;  // [slots][Hp]; zeros
+  Buffer<T> cell_norm;  // [2][Hp] gain and bias of c
   Options<T> options{};  // of the general instantiation
 };
 
@@ -76,12 +83,14 @@ template <class T> struct Pack {
   Merge merge;
   Size width;  // of y at each step: D * R, merged R
   bool general;  // which instantiation of the cell runs
+  bool normed;  // layer normalisation
   std::vector<LayerPack<T>> packs;
 
  private:
   LayerPack<T> allocate(Size layer_inputs, Use use) const;
   void add_forward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
   void add_backward(const LayerWeights<T> &w, LayerPack<T> &out, std::vector<PackArgs<T>> &work) const;
+  void add_norm(const LayerWeights<T> &w, LayerPack<T> &out) const;
   void add_options(const LayerWeights<T> &w, const Options<T> &options, LayerPack<T> &out) const;
   void add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const;
 };

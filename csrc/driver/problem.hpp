@@ -37,6 +37,8 @@ template <class T> struct WeightGradients {
   T *bias_ih, *bias_hh;  // [G*H] out; null without biases
   T *peephole;  // [3*H] out; null without peepholes
   T *weight_hr = nullptr;  // [R, H] out; null without a projection
+  T *norm_ih = nullptr, *norm_hh = nullptr;  // [G*H] out; null without layer normalisation
+  T *norm_c = nullptr, *norm_c_bias = nullptr;  // [H] out; LSTM, or null
 };
 
 template <class T> struct BackwardArgs {

@@ -14,6 +14,14 @@ namespace pyrnnfast {
 // step 0, then those of step 1 and so on, longest rows first (PyTorch's PackedSequence).
 enum class Order { steps_first, rows_first, packed };
 
+// What layer normalisation keeps, [total]; inference: [N], and of the input only the scales. Rows of gates
+// are in their slots, without gain and bias.
+template <class T> struct NormHistory {
+  Buffer<T> input, hidden;  // [..][row]
+  Buffer<T> cell;           // [..][ld] LSTM
+  Buffer<T> input_scale, hidden_scale[kMaxPhases], cell_scale;  // [..] 1 / sqrt(variance + eps)
+};
+
 // One layer and direction, in the order of its own clock: index offset(s) + n for step s and sorted row n.
 template <class T> struct History {
   Buffer<T> h0, c0;  // [N][ld] initial states, sorted
@@ -23,6 +31,7 @@ template <class T> struct History {
   Buffer<T> c;       // LSTM. training: [total][ld] cell states; inference: [N][ld]
   Buffer<T> reset;   // GRU with reset before. training: [total][ld] r * h'; inference: [N][ld]
   Buffer<T> p0, p;   // with a projection: its states, as h0 and h, which are what it projects
+  NormHistory<T> normed;
   bool whole_h = false, whole_p = false, training = false;
 
   T *h_at(const Clock &clock, Size s, Size ld) {
@@ -100,7 +109,7 @@ template <class T> struct Tape {
   }
   // Whether the table is projected whole, instead of the rows that are read. A row that is read once or twice
   // is not worth its share of two more buffers.
-  bool by_table() const { return ids != nullptr && 2 * table <= clock.total(); }
+  bool by_table() const { return ids != nullptr && !pack->normed && 2 * table <= clock.total(); }
 
   // Elements of a tape in training, without a projection: all of a layer's and direction's history, each
   // piece aligned.

@@ -1,11 +1,12 @@
-// Gradients of weights, biases and peepholes from a chunk's gate gradients: dW += d(gates)^T source, in
-// partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows
-// of W, never this sum. A null pointer among the gradients is one that nobody wants.
+// Gradients of weights, biases, peepholes and gains from a chunk's gate gradients: dW += d(gates)^T source,
+// in partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the
+// rows of W, never this sum. A null pointer among the gradients is one that nobody wants.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
+#include "gain_gradients.hpp"
 #include "input.hpp"
 #include "parallel.hpp"
 #include "plan.hpp"
@@ -17,7 +18,7 @@ namespace pyrnnfast {
 template <class T> class WeightGradientSum {
  public:
   WeightGradientSum(Tape<T> &tape, int threads)
-      : tape_(tape), pack_(*tape.pack), clock_(tape.clock), table_(tape, threads) {
+      : tape_(tape), pack_(*tape.pack), clock_(tape.clock), gains_(tape), table_(tape, threads) {
     const Size lanes2 = 2 * pack_.kernels.lanes;
     const Size widest = std::max(pack_.widest(), pack_.hidden);
     const Size gate_rows = pack_.cell.slots * pack_.hidden, R = pack_.outputs;
@@ -36,17 +37,21 @@ template <class T> class WeightGradientSum {
       peephole_.emplace_back(weights.options.peephole == nullptr ? 0 : 3 * pack_.padded, true);
   }
 
-  // One thread's part of a chunk, as long as `go_on` is true. dgates: [rows of the chunk][row], in the order
-  // of the clock; doutputs: with a projection, the gradients of its states, [rows of the chunk][ld_out].
+  // One thread's part of a chunk, as long as `go_on` is true. doutputs: with a projection, the gradients of
+  // its states, [rows of the chunk][ld_out].
   template <class GoOn>
-  void add(const Job &job, const T *dgates, const T *doutputs, const WeightGradients<T> &out, Member member,
-           const GoOn &go_on) {
+  void add(const Job &job, const ChunkGradients<T> &d, const T *doutputs, const WeightGradients<T> &out,
+           Member member, const GoOn &go_on) {
     const Size first = clock_.offset(job.begin), last = clock_.offset(job.end);
     RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows());
     for (Size at = first; at < last && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, last - at);
       const bool more = at > first || last < clock_.total();  // the last chunk comes first
-      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more, go_on);
+      const Size row = (at - first) * pack_.row();
+      add_block(job, walk,
+                {d.gates + row, d.input + row, d.hidden + row,
+                 d.cell == nullptr ? nullptr : d.cell + (at - first) * pack_.padded},
+                count, out, member, more, go_on);
       if (pack_.projects())
         add_projection(job, walk, doutputs + (at - first) * tape_.ld_out, count, out, member, more, go_on);
       for (Size i = 0; i < count; ++i) walk.next();
@@ -78,6 +83,7 @@ template <class T> class WeightGradientSum {
     if (out.peephole != nullptr)
       for (int k = 0; k < 3; ++k)
         std::copy_n(peephole_[i].data() + k * pack_.padded, H, out.peephole + k * H);
+    if (pack_.normed) gains_.finish(i, out);
     for (int slot = 0; slot < pack_.cell.slots; ++slot) {
       const T *sum = bias_[i].data() + slot * pack_.padded;
       const int input = slot < pack_.cell.projected ? pack_.cell.input_gate[slot] : kNone;
@@ -104,13 +110,13 @@ template <class T> class WeightGradientSum {
   };
 
   template <class GoOn>
-  void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
+  void add_block(const Job &job, const RowWalk &start, const ChunkGradients<T> &d, Size count,
                  const WeightGradients<T> &out, Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
-    const Rows share = out.weight_ih || out.weight_hh ? transpose_gates(dgates, count, member) : Rows{};
+    const Rows share = out.weight_ih || out.weight_hh ? transpose_gates(d.input, count, member) : Rows{};
     if (job.layer == 0 && table_.used()) {
-      table_.add(job.direction, start, dgates, count, member);
+      table_.add(job.direction, start, d.gates, count, member);
     } else if (out.weight_ih) {
       const LayerInput<T> input(tape_, job.layer, job.direction == 1);
       pack_source(count, input.width(), scratch, [&, walk = start](Size, T *dst) mutable {
@@ -120,6 +126,7 @@ template <class T> class WeightGradientSum {
       multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more,
                go_on);
     }
+    if (out.weight_hh && d.hidden != d.input) transpose_gates(d.hidden, count, member);
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < (out.weight_hh ? cell.phases : 0); ++p) {
       const ForwardPhase &phase = cell.forward[p];
@@ -134,11 +141,12 @@ template <class T> class WeightGradientSum {
       multiply(phase.first, phase.last, cell.hidden_gate, width, count, out.weight_hh, share, member, more,
                go_on);
     }
-    if (out.peephole != nullptr) add_peepholes(job, start, dgates, count, member);
+    if (out.peephole != nullptr) add_peepholes(job, start, d.gates, count, member);
+    if (pack_.normed) gains_.add(job, start.index(), d, count, member);
     if (!out.bias_ih && !out.bias_hh) return;
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
-    pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
+    pack_.kernels.add_column_sums(d.gates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
                                   bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);
   }
 
@@ -236,6 +244,7 @@ template <class T> class WeightGradientSum {
   std::vector<Scratch> scratch_;
   std::vector<Buffer<T>> bias_;  // [layers * directions] of [slots][Hp]
   std::vector<Buffer<T>> peephole_;  // [layers * directions] of [3][Hp], where there are any
+  GainGradients<T> gains_;
   TableGradient<T> table_;
 };
 

@@ -141,6 +141,12 @@ struct OneGateBackward {
 
 // The same with any activations f g, of clipped sums; slots keep the sums.
 struct GeneralGruForward : GruForward {
+  static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
+    if (s.options->normed)
+      start_slots<1, 4, 4>(s, row, group, acc);
+    else
+      GruForward::start(s, row, group, acc);
+  }
   static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const vec r = load(acc), z = load(acc + kLanes), hidden = load(acc + 2 * kLanes);
     const vec n =

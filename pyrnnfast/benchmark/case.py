@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pyrnnfast import _sizes as sizes
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.options import make_layer
 from pyrnnfast.benchmark.shapes import Workload
@@ -27,7 +28,8 @@ class Case:
     workload: what is computed. seed: of the generator that draws the numbers. dtype: float32 or float64.
 
     Attributes: weights, a dict of the layer's names in its order, uniform in +-1 / sqrt(H); x [T, N, C]
-    and dy [T, N, D * H], standard normal; lengths, [N] or None. Initial states are zero.
+    and dy, of y's shape ([T, N, D * H] but for some options), standard normal; lengths, [N] or None. Initial
+    states are zero.
     """
 
     def __init__(self, workload: Workload, seed: int = 0, dtype: type = np.float32) -> None:
@@ -44,9 +46,13 @@ class Case:
             self.weights[name] = value
         rows = (shape.steps, shape.rows)
         self.x: Array = random.standard_normal((*rows, shape.inputs), self.dtype)
-        width = shape.directions * shape.hidden
-        self.dy: Array = random.standard_normal((*rows, width), self.dtype)
+        self.dy: Array = random.standard_normal((*rows, self._width()), self.dtype)
         self.lengths = workload.lengths()
+
+    def _width(self) -> int:
+        if self.workload.option:
+            return sizes.width(make_layer(self.workload, self.dtype))
+        return self.workload.shape.directions * self.workload.shape.hidden
 
     def layer_weights(self, layer: int, suffix: str) -> list[Array]:
         """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer and direction ("" or "_reverse")."""

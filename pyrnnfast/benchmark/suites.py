@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pyrnnfast.benchmark.options import OPTIONS
-from pyrnnfast.benchmark.shapes import TASKS, Shape, Workload
-from pyrnnfast.validation import GATES
+from pyrnnfast.benchmark.shapes import LABELS, TASKS, Shape, Workload
 
 CELLS = ("lstm", "gru", "rnn_tanh")
 """What a suite measures unless it says otherwise."""
@@ -76,7 +75,7 @@ SUITES: dict[str, tuple[Workload, ...]] = {
     "ragged": (*_cross(CELLS, RAGGED, ragged=True), *_cross(CELLS, RAGGED[:1])),
     "text": _cross(CELLS, (Shape(600, 128, 64, 128, layers=2, directions=2),)),
     "tiny": (
-        *_cross(GATES, (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, layers=2, directions=2))),
+        *_cross(LABELS, (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, layers=2, directions=2))),
         Workload("lstm", Shape(5, 3, 3, 4), ragged=True),
         Workload("lstm", Shape(1, 2, 3, 4), ("forward",), streaming=True),
     ),
@@ -87,7 +86,7 @@ classifier's. tiny: every cell in microseconds, to see that everything runs."""
 
 OPTION_SUITES: dict[str, tuple[Workload, ...]] = {
     "options": tuple(
-        Workload(cell, Shape(50, 32, 512, 512), option.tasks, option=name)
+        Workload(cell, Shape(50, 32, 512, 512, directions=option.directions), option.tasks, option=name)
         for name, option in OPTIONS.items()
         for cell in option.cells
     ),
@@ -114,8 +113,8 @@ STEPWISE_SUITES: dict[str, tuple[Workload, ...]] = {
 def suite(name: str, cells: Iterable[str] | None = None) -> list[Workload]:
     """Return the workloads of a suite, all or only those of the given cells.
 
-    name: a key of SUITES, OPTION_SUITES or STEPWISE_SUITES. cells: keys of GATES; one that the suite lacks is
-    put on its first cell's shapes, but not where that cell has an option.
+    name: a key of SUITES, OPTION_SUITES or STEPWISE_SUITES. cells: keys of LABELS; one that the suite lacks
+    is put on its first cell's shapes, but not where that cell has an option.
     Raises ValueError for an unknown name.
     """
     every = SUITES | OPTION_SUITES | STEPWISE_SUITES
@@ -151,8 +150,8 @@ def _of_cells(every: list[Workload], cells: Iterable[str] | None) -> list[Worklo
         return every
     chosen: list[Workload] = []
     for cell in dict.fromkeys(cells):
-        if cell not in GATES:
-            raise ValueError(f"cell must be one of {', '.join(GATES)}, got {cell!r}")
+        if cell not in LABELS:
+            raise ValueError(f"cell must be one of {', '.join(LABELS)}, got {cell!r}")
         own = [workload for workload in every if workload.cell == cell]
         shapes = [workload for workload in every if workload.cell == every[0].cell and not workload.option]
         chosen += own or [replace(workload, cell=cell) for workload in shapes]

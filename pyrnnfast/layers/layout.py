@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrnnfast import _sizes, validation
+from pyrnnfast import validation
 from pyrnnfast._types import Array, State
 from pyrnnfast.functional import TapeHandle
 from pyrnnfast.layers.embedding import Embedding
@@ -58,7 +58,7 @@ class SequenceStack(Stack):
         """Give one sequence's state [L * D, H] its row; a batch's is checked by `functional` as it is."""
         if batched or state is None:
             return state
-        shape, c_shape = _sizes.states(self)
+        shape, c_shape = self._state_shapes()
         h, c = validation.state(name, state, self.dtype, shape, c_shape, parts_optional)
         return map_state(lambda part: part[:, np.newaxis], h if c_shape is None else (h, c))
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pyrnnfast import _backend, _sizes, cell_options, validation
+from pyrnnfast import _backend, cell_options, validation
 from pyrnnfast._types import ActivationLike, AnyIntegers, Array, ArrayLike, DTypeLike, Seed, State
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.layout import SequenceStack
@@ -80,7 +80,8 @@ class RecurrentLayer(SequenceStack):
         final state, shaped as the initial one; with return_cells (y, state, cells), cells [T, N, D * H].
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
         """
-        plain = embedding is None and lengths is None and not self.return_cells
+        whole = self.packed_size == self.output_size
+        plain = whole and embedding is None and lengths is None and not self.return_cells
         if plain and not self.training and not self.batch_first:
             quick = _backend.current().infer(self.pack(), x, state)
             if quick is not None:
@@ -113,7 +114,7 @@ class RecurrentLayer(SequenceStack):
             units = self.num_directions * self.hidden_size
             dcells = self._gradient_in("dcells", dcells, tape, batched, units)
         if dy is not None:
-            dy = self._gradient_in("dy", dy, tape, batched, _sizes.width(self))
+            dy = self._gradient_in("dy", dy, tape, batched, self._width())
         dstate = self._state_in("dstate", dstate, batched, parts_optional=True)
         dx, dstate0 = self._back(tape, dy, dstate, dcells)
         if embedding is None:
@@ -157,6 +158,9 @@ class RNN(RecurrentLayer):
     name or (name, alpha, beta), for each direction or for both: see `pyrnnfast.cell_options`.
     proj_size: P, below H: h is projected to P numbers by weight_hr_l0, ... [P, H]; 0 for none: see
     `pyrnnfast.outputs`. merge: what becomes of two directions' outputs: "concat", "sum", "mean" or "mul".
+    layer_norm: W_ih x and W_hh h' are each normalised over all G * H units and multiplied by gains,
+    norm_ih_weight_l0 and norm_hh_weight_l0, ... [G * H], 1 at first; then the biases are added, 0 at first
+    here (Ba, Kiros and Hinton 2016).
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 
@@ -178,6 +182,7 @@ class RNN(RecurrentLayer):
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
         merge: str = "concat",
+        layer_norm: bool = False,
     ) -> None:
         self.nonlinearity = validation.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         if activations is not None and nonlinearity != "tanh":
@@ -194,7 +199,13 @@ class RNN(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
-            {"clip": clip, "activations": activations, "proj_size": proj_size, "merge": merge},
+            {
+                "clip": clip,
+                "activations": activations,
+                "proj_size": proj_size,
+                "merge": merge,
+                "layer_norm": layer_norm,
+            },
         )
 
 
@@ -207,6 +218,7 @@ class LSTM(RecurrentLayer):
     peephole: i and f see c' too, and o sees c (Gers et al. 2002), each by one number a unit: the parameters
     weight_peephole_l0, ... [3 * H], order i f o. coupled: f = 1 - i, the rows of f in the weights unused.
     activations: three, of the gates i f o, of the candidate g, and of c before it is multiplied by o.
+    layer_norm: as for `RNN`, and h = o tanh(LN(c)), with norm_c_weight_l0, norm_c_bias_l0, ... [H].
     cell_clip, proj_clip: c, and with proj_size h, are held to -clip..clip after the step; None for no clip.
     return_cells: a call returns (y, state, cells), with the top layer's c of every step.
     Raises as `RNN`.
@@ -235,6 +247,7 @@ class LSTM(RecurrentLayer):
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
         merge: str = "concat",
+        layer_norm: bool = False,
     ) -> None:
         super().__init__(
             "lstm",
@@ -257,6 +270,7 @@ class LSTM(RecurrentLayer):
                 "proj_size": proj_size,
                 "proj_clip": proj_clip,
                 "merge": merge,
+                "layer_norm": layer_norm,
             },
             forget_bias,
         )
@@ -268,7 +282,8 @@ class GRU(RecurrentLayer):
 
     reset_after: True for n = tanh(W_in x + b_in + r (W_hn h' + b_hn)), as PyTorch and cuDNN compute it; False
     for n = tanh(W_in x + b_in + W_hn (r h') + b_hn), as Cho et al. 2014 print it. activations: two, of the
-    gates r z and of the candidate n. Other arguments as `RNN`'s.
+    gates r z and of the candidate n. layer_norm: as for `RNN`; W_hn (r h') is normalised by itself. Other
+    arguments as `RNN`'s.
     Raises as `RNN`.
     """
 
@@ -290,6 +305,7 @@ class GRU(RecurrentLayer):
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
         merge: str = "concat",
+        layer_norm: bool = False,
     ) -> None:
         self.reset_after = validation.flag("reset_after", reset_after)
         super().__init__(
@@ -304,5 +320,11 @@ class GRU(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
-            {"clip": clip, "activations": activations, "proj_size": proj_size, "merge": merge},
+            {
+                "clip": clip,
+                "activations": activations,
+                "proj_size": proj_size,
+                "merge": merge,
+                "layer_norm": layer_norm,
+            },
         )

@@ -78,7 +78,10 @@ class Stack(Module):
         self._create_weights(recurrent_init, forget_bias, suffix)
 
     def _create_weights(self, recurrent_init: str, forget_bias: float | None, suffix: str) -> None:
-        """Draw the weights in PyTorch's order: each layer and direction W_ih, W_hh, b_ih, b_hh, W_hr, p."""
+        """Draw the weights in PyTorch's order: each layer and direction W_ih, W_hh, b_ih, b_hh, `extras`.
+
+        With layer normalisation the biases come after it, and start at 0, gains at 1.
+        """
         hidden, gates, width = self.hidden_size, validation.GATES[self.cell], _sizes.width(self)
         recurrent = _sizes.output(self)
         bound = 1 / math.sqrt(hidden)
@@ -87,6 +90,8 @@ class Stack(Module):
         validation.storable("each matrix of weights", (units, widest), self.dtype.itemsize)
         all_hidden = (self.num_layers, self.num_directions, units, recurrent)
         validation.storable("weight_hh of all layers", all_hidden, self.dtype.itemsize)
+        extras = _sizes.extras(self.options, self.cell, hidden, self.bias)
+        normed = self.options is not None and self.options.layer_norm
         for layer in range(self.num_layers):
             below = self.input_size if layer == 0 else width
             for reverse in ["", "_reverse"][: self.num_directions]:
@@ -99,16 +104,37 @@ class Stack(Module):
                     weight_hh = init.uniform(self.rng, (units, recurrent), bound, self.dtype)
                 self._add_parameter("weight_hh" + end, weight_hh)
                 for name in ["bias_ih", "bias_hh"] if self.bias else []:
-                    values = init.uniform(self.rng, (units,), bound, self.dtype)
+                    values = init.uniform(self.rng, (units,), 0 if normed else bound, self.dtype)
                     if forget_bias is not None:  # the gate sees the sum of both
                         values[hidden : 2 * hidden] = forget_bias if name == "bias_ih" else 0
                     self._add_parameter(name + end, values)
-                if recurrent != hidden:
-                    weight_hr = init.uniform(self.rng, (recurrent, hidden), bound, self.dtype)
-                    self._add_parameter("weight_hr" + end, weight_hr)
-                if self.options is not None and self.options.peephole:
-                    peephole = init.uniform(self.rng, (3 * hidden,), bound, self.dtype)
-                    self._add_parameter("weight_peephole" + end, peephole)
+                for name, shape in extras.items():
+                    if name.startswith("norm"):
+                        values = np.full(shape, name.endswith("weight"), self.dtype)
+                    else:
+                        values = init.uniform(self.rng, shape, bound, self.dtype)
+                    self._add_parameter(name + end, values)
+
+    @property
+    def output_size(self) -> int:
+        """The numbers that one direction puts out at a step."""
+        return _sizes.output(self)
+
+    @property
+    def packed_size(self) -> int:
+        """The same in `pack()`."""
+        return _sizes.output(self)
+
+    def _width(self) -> int:
+        """The numbers of y at each step."""
+        return _sizes.width(self)
+
+    def _state_shapes(self, *rows: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        return _sizes.states(self, *rows)
+
+    def _weights(self) -> list[Array]:
+        """Return what `functional.pack` takes."""
+        return list(self._parameters.values())
 
     def pack(self) -> PackHandle:
         """Return the weights of now as the kernels read them, for `pyrnnfast.functional`.
@@ -121,7 +147,7 @@ class Stack(Module):
                 version = self._version
                 handle = functional.pack(
                     self.cell,
-                    list(self._parameters.values()),
+                    self._weights(),
                     num_layers=self.num_layers,
                     bidirectional=self.bidirectional,
                     bias=self.bias,

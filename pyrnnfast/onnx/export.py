@@ -124,9 +124,10 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
 def _check(layer: Any) -> None:
     if not any(isinstance(layer, known) for known in layers.CLASSES.values()):
         raise TypeError(f"layer must be an RNN, GRU or LSTM, got {type(layer).__name__}")
+    assert isinstance(layer, RecurrentLayer)
     options = layer.options or Options(())
     unsaid = outputs.describe(options) + f", cell_clip={options.cell_clip:g}" * (options.cell_clip < math.inf)
-    unsaid += ", return_cells=True" if layer.return_cells else ""
+    unsaid += ", layer_norm=True" * options.layer_norm + ", return_cells=True" * layer.return_cells
     if unsaid:
         raise ValueError(f"layer must have what ONNX can say, got {unsaid[2:]}")
 

@@ -13,8 +13,10 @@ import numpy as np
 
 from pyrnnfast._sizes import states, width
 from pyrnnfast._types import Array, Integers, Options
-from pyrnnfast.reference.cells import PLAIN, Cell, Projection, Saved, make_cell, peephole_gradient
+from pyrnnfast.reference.base import Cell, Saved
+from pyrnnfast.reference.cells import PLAIN, Projection, make_cell, peephole_gradient
 from pyrnnfast.reference.merge import merge, unmerge
+from pyrnnfast.reference.norm import Norms
 from pyrnnfast.reference.philox import dropout_mask
 
 ISA = "reference"
@@ -45,21 +47,23 @@ class Pack:
         self.input_size = weights[0].shape[1]
         self.dtype: np.dtype[Any] = weights[0].dtype
         how = options or Options((PLAIN[cell],) * self.num_directions)
-        projects = how.proj_size > 0
-        self.cells = [
-            make_cell(cell, each, how.clip, how.coupled, projects, how.cell_clip) for each in how.activations
-        ]
-        self.hidden_size = len(weights[1]) // self.cells[0].gates
         self.merge = how.merge
-        self.each = 2 + 2 * bias + projects + how.peephole
-        zero = np.zeros(self.cells[0].gates * self.hidden_size, self.dtype)
+        each = len(weights) // (num_layers * self.num_directions)
+        zero = np.zeros(len(weights[1]), self.dtype)
+        # One for each layer and direction.
+        self.cells: list[Cell] = []
         # One (W_ih, W_hh, b_ih, b_hh, projection, p) for each layer and direction; the last two may be None.
         self.weights: list[_Weights] = []
-        for i in range(0, len(weights), self.each):
-            w_ih, w_hh, *rest = (w.copy() for w in weights[i : i + self.each])
+        for k in range(num_layers * self.num_directions):
+            w_ih, w_hh, *rest = (w.copy() for w in weights[k * each : (k + 1) * each])
             b_ih, b_hh = rest[:2] if bias else (zero, zero)
-            projection = Projection(rest[2 * bias], how.proj_clip) if projects else None
-            self.weights.append((w_ih, w_hh, b_ih, b_hh, projection, rest[-1] if how.peephole else None))
+            more = rest[2 * bias :]
+            projection = Projection(more.pop(0), how.proj_clip) if how.proj_size else None
+            p = more.pop(0) if how.peephole else None
+            norms = Norms.of(*more) if how.layer_norm else None
+            self.cells.append(make_cell(cell, k % self.num_directions, how, norms))
+            self.weights.append((w_ih, w_hh, b_ih, b_hh, projection, p))
+        self.hidden_size = len(weights[1]) // self.cells[0].gates
 
 
 @dataclass
@@ -131,7 +135,8 @@ def _run_forward(
     """Run one layer in one direction over x [T, N, inputs]; a row stops at its length."""
     w_ih, w_hh, b_ih, b_hh, projection, p = weights
     T, N = x.shape[:2]
-    a = _product(x, w_ih.T) + b_ih
+    a = _product(x, w_ih.T)
+    a = (a if cell.norms is None else cell.norms.input(a)) + b_ih
     y, cells = np.zeros((T, *h.shape), x.dtype), np.zeros((T, *c.shape), x.dtype)
     kept = T if keep else 0
     run = _Run(
@@ -173,28 +178,40 @@ def _run_backward(
     dprojected = np.zeros_like(dy)
     dax = np.zeros((T, N, len(b_hh)), dy.dtype)
     dah = np.zeros_like(dax)
+    dseen = np.zeros_like(run.c)  # of the LSTM's normalised c
     for s in reversed(range(T if N else 0)):
         active = (s < lengths)[:, None]
         dh_new, dc_new = dh + dy[s], dc if dcells is None else dc + dcells[s]
         if projection is not None:
             dproduct, dh_new = projection.back(run.raw[s], dh_new)
             dprojected[s] = np.where(active, dproduct, 0)
-        dax_s, dah_s, dh_old, dc_old = cell.back(run.saved[s], run.h[s], run.c[s], w_hh, p, dh_new, dc_new)
+        dax_s, dah_s, dh_old, dc_old, *rest = cell.back(
+            run.saved[s], run.h[s], run.c[s], w_hh, p, dh_new, dc_new
+        )
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
+        if rest:
+            dseen[s] = np.where(active, rest[0], 0)
     # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
     did = _active(T, lengths)
     dax_did, dah_did = dax[did], dah[did]
-    dweights = [dax_did.T @ run.x[did], np.zeros_like(w_hh), dax_did.sum(axis=0), dah_did.sum(axis=0)]
+    da = dax if cell.norms is None else cell.norms.input.back(_product(run.x, w_ih.T), dax)
+    dweights = [da[did].T @ run.x[did], np.zeros_like(w_hh), dax_did.sum(axis=0), dah_did.sum(axis=0)]
     if projection is not None:
         dweights.append(dprojected[did].T @ run.raw[did])
-    dweights += [] if p is None else [np.zeros_like(p)]
-    if did.any():
-        saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
-        dweights[1] = cell.recurrent_gradient(dah_did, run.h[did], saved)
-        if p is not None:
-            dweights[-1] = peephole_gradient(dah_did, run.c[did], saved)
-    return _product(dax, w_ih), dh, dc, dweights
+    if not did.any():
+        more = ([] if p is None else [p]) + ([] if cell.norms is None else cell.norms.weights())
+        return _product(da, w_ih), dh, dc, dweights + [np.zeros_like(each) for each in more]
+    saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
+    dweights[1] = cell.recurrent_gradient(dah_did, run.h[did], saved, w_hh)
+    if p is not None:
+        dweights.append(peephole_gradient(dah_did, run.c[did], saved))
+    if cell.norms is not None:
+        dweights.append(cell.norms.input.gradient(_product(run.x, w_ih.T)[did], dax_did))
+        dweights.append(cell.gain_gradient(dah_did, run.h[did], saved, w_hh))
+        if cell.norms.cell is not None:
+            dweights += cell.norms.cell.gradients(saved[-1], dseen[did])
+    return _product(da, w_ih), dh, dc, dweights
 
 
 def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
@@ -243,7 +260,7 @@ def forward(
             k = layer * D + direction
             source = _flip(below, ends) if direction == 1 else below
             y, c, hT[k], cT[k], run = _run_forward(
-                pack.cells[direction], pack.weights[k], source, h0[k], c0[k], ends, training
+                pack.cells[k], pack.weights[k], source, h0[k], c0[k], ends, training
             )
             sides[-1].append(_flip(y, ends) if direction == 1 else y)
             runs.append(run)
@@ -285,7 +302,7 @@ def backward(
                 part = _flip(part, ends)
                 of_cells = None if of_cells is None else _flip(of_cells, ends)
             dx_part, dh0[k], dc0[k], gradients[k] = _run_backward(
-                pack.cells[direction],
+                pack.cells[k],
                 pack.weights[k],
                 tape.runs[k],
                 part,

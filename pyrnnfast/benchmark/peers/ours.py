@@ -55,7 +55,7 @@ class Ours(Peer):
         with layer.update():
             pass
         layer.zero_grad()
-        y, _ = layer(self.case.x, None, self.case.lengths)
+        y = layer(self.case.x, None, self.case.lengths)[0]
         dx, _ = layer.backward(self.case.dy)
         return y, dx
 
@@ -63,7 +63,7 @@ class Ours(Peer):
         """Return the results by name."""
         if task == "training":
             return {"y": output[0], "dx": output[1], **self._layer.grads}
-        y, state = output
+        y, state = output[:2]
         if not self.case.workload.streaming:
             return {"y": y}
         return named(y, state if isinstance(state, tuple) else [state])

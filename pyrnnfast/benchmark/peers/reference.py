@@ -20,7 +20,11 @@ class Reference(Peer):
     name = "NumPy"
     packages = ("numpy",)
     cells = Ours.cells
-    optional = frozenset({"peephole", "coupled", "clip", "activations"})
+    optional = frozenset({"peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm"}) | {
+        "proj_size",
+        "proj_clip",
+        "merge",
+    }
     rival = False
     slow = True
 
