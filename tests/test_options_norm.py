@@ -290,3 +290,15 @@ def test_onnx_cannot_say_it() -> None:
     from pyrnnfast.onnx import to_onnx
 
     refuses(ValueError, lambda: to_onnx(pyrnnfast.GRU(3, 4, layer_norm=True)))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_with_clipped_cells_and_merged_directions(bidirectional: bool) -> None:
+    general: dict[str, object] = {"layer_norm": True, "cell_clip": 0.5, "peephole": True}
+    general |= {"merge": "mul"} if bidirectional else {}
+    case = make("lstm", 5, 3, 4, 7, layers=2, bidirectional=bidirectional, general=general)
+    assert_close(case, run(case, np.float64), oracle(case), np.float64)
+
+
+def test_a_projection_is_refused() -> None:
+    refuses(ValueError, lambda: pyrnnfast.LSTM(3, 4, proj_size=2, layer_norm=True))

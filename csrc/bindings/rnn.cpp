@@ -282,8 +282,8 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
     if (pack.normed) {
       out.norm_ih = add({G * H});
       out.norm_hh = add({G * H});
-      if (cell_state) out.norm_c = add({H});
-      if (cell_state && bias) out.norm_c_bias = add({H});
+      if (pack.cell.cell_state) out.norm_c = add({H});
+      if (pack.cell.cell_state && bias) out.norm_c_bias = add({H});
     }
     args.weights.push_back(out);
   }

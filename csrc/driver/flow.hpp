@@ -1,6 +1,7 @@
 // What flows back through one layer and direction: buffers that backward's chunks go on from.
 #pragma once
 
+#include "input.hpp"
 #include "merge.hpp"
 #include "norm.hpp"
 #include "parallel.hpp"

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "forward.hpp"
+#include "input.hpp"
 #include "states.hpp"
 
 namespace pyrnnfast {

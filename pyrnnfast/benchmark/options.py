@@ -27,7 +27,6 @@ class Option(NamedTuple):
     arguments: dict[str, Any]
     """Of our layer."""
     tasks: tuple[str, ...] = tuple(TASKS)
-    directions: int = 1
     drawn: bool = False
     """Whether masks are drawn, so that no two libraries agree and only times can be compared."""
 
@@ -37,10 +36,7 @@ OPTIONS: dict[str, Option] = {
     "coupled": Option(("lstm",), {"coupled": True}),
     "clip": Option(("lstm", "gru", "rnn_tanh"), {"clip": 3.0}),
     "activations": Option(("lstm",), {"activations": [("hard_sigmoid", 1 / 6, 0.5), "tanh", "tanh"]}),
-    "proj_size": Option(("lstm",), {"proj_size": 256}),
     "cell_clip": Option(("lstm",), {"cell_clip": 3.0}),
-    "proj_clip": Option(("lstm",), {"proj_size": 256, "proj_clip": 3.0}),
-    "merge": Option(("lstm",), {"merge": "sum"}, directions=2),
     "return_cells": Option(("lstm",), {"return_cells": True}),
     "layer_norm": Option(("lstm", "gru", "rnn_tanh"), {"layer_norm": True}),
 }

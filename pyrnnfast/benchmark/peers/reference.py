@@ -20,11 +20,7 @@ class Reference(Peer):
     name = "NumPy"
     packages = ("numpy",)
     cells = Ours.cells
-    optional = frozenset({"peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm"}) | {
-        "proj_size",
-        "proj_clip",
-        "merge",
-    }
+    optional = frozenset({"peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm"})
     rival = False
     slow = True
 
