@@ -124,6 +124,7 @@ def forward(
     training: bool,
     num_threads: int,
     embedding: Array | None = None,
+    cells: Array | None = None,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
 def infer(pack: Pack, x: object, state: object) -> tuple[Array, State] | None: ...
 def backward(
@@ -133,6 +134,7 @@ def backward(
     dcT: Array | None,
     input_gradient: bool,
     num_threads: int,
+    dcells: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]: ...
 def generate(
     pack: Pack,

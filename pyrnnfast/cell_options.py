@@ -1,10 +1,15 @@
-"""What a cell may do otherwise than its plain form, with the semantics of ONNX's RNN, GRU and LSTM: checked.
+"""What a cell may do otherwise than its plain form: checked. Where nothing else is said, it is as in ONNX.
 
     peephole      LSTM: the sums of i and f see the cell state before the step, that of o the one after it
     coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
-    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
-                  f (gates r z), g (candidate); for the RNN f
+    cell_clip     LSTM: c after the step is held to -cell_clip..cell_clip, before o and h see it (TensorFlow's
+                  LSTMCell); at the limit it has no gradient
+    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRUs
+                  f (gates r z, or g), g (candidate); for the RNN f; for Jordan's f (hidden units), g (output)
+    layer_norm    RNN, LSTM and GRU: W_ih x and W_hh h' are normalised, each over the units of all gates
+                  together, before the biases are added, and the LSTM's cell state for the output (Ba et al.
+                  2016, eq. 20 to 22). Not with proj_size
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -23,7 +28,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pyrnnfast import validation
+from pyrnnfast import outputs, validation
 from pyrnnfast._types import Activation, Options
 
 DEFAULTS: dict[str, tuple[float, ...]] = {
@@ -49,6 +54,8 @@ PLAIN = {
     "lstm": (*GATED, Activation("tanh")),
     "gru": GATED,
     "gru_reset_before": GATED,
+    "one_gate_gru": GATED,
+    "jordan": (Activation("tanh"), Activation("affine", 1.0, 0.0)),
 }
 """The activations of each cell's plain form."""
 
@@ -60,10 +67,15 @@ def check(
     coupled: object = False,
     clip: object = None,
     activations: object = None,
+    cell_clip: object = None,
+    layer_norm: object = False,
+    **of_outputs: object,
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
 
-    clip: a number above 0; None for none. activations: those of one direction, for all, or of each in turn.
+    clip, cell_clip: a number above 0; None for none. activations: those of one direction, for all, or of each
+    in turn.
+    of_outputs: arguments of `outputs.check`.
     Raises TypeError for a wrong type, ValueError for a wrong name, range or number, and for options that the
     cell does not have.
     """
@@ -71,15 +83,35 @@ def check(
     for name, value in flags.items():
         if validation.flag(name, value) and cell != "lstm":
             raise ValueError(f"{name} must be False for the cell {cell}, got True")
+    held = outputs.limit("cell_clip", cell_clip)
+    if held < math.inf and cell != "lstm":
+        raise ValueError(f"cell_clip must be None for the cell {cell}, which has no cell state, got {held:g}")
+    if validation.flag("layer_norm", layer_norm) and cell in ("jordan", "one_gate_gru"):
+        raise ValueError(
+            f"layer_norm must be False for the cell {cell}, which it is not defined for, got True"
+        )
+    if layer_norm and coupled:
+        raise ValueError(
+            "coupled must be False with layer_norm=True, which would count the unused rows of f, got True"
+        )
     options = Options(
         (PLAIN[cell],) * directions
         if activations is None
         else _of_directions(activations, len(PLAIN[cell]), directions),
-        math.inf if clip is None else validation.number("clip", clip, above=0, infinite=True),
+        outputs.limit("clip", clip),
         bool(coupled),
         bool(peephole),
+        held,
+        bool(layer_norm),
     )
-    return None if options == Options((PLAIN[cell],) * directions) else options
+    plain = Options((PLAIN[cell],) * directions)
+    options = options._replace(general=options != plain, **outputs.check(cell, directions, **of_outputs))
+    if options.layer_norm and options.proj_size:
+        raise ValueError(
+            "proj_size must be 0 with layer_norm=True, which does not say whether h is normalised too, "
+            f"got {options.proj_size}"
+        )
+    return None if options == plain else options
 
 
 def _of_directions(value: object, count: int, directions: int) -> tuple[tuple[Activation, ...], ...]:
@@ -112,8 +144,10 @@ def arguments(options: Options | None) -> dict[str, Any]:
     """Return the arguments of `check` that give these options."""
     if options is None:
         return {}
+    given = options._asdict()
+    del given["general"]
     return {
-        **options._asdict(),
+        **given,
         "activations": [_item(each) for part in options.activations for each in part],
     }
 
@@ -128,9 +162,11 @@ def describe(options: Options | None, cell: str) -> str:
     if options is None:
         return ""
     text = ", peephole=True" * options.peephole + ", coupled=True" * options.coupled
+    text += ", layer_norm=True" * options.layer_norm
     text += f", clip={options.clip:g}" if options.clip < math.inf else ""
+    text += f", cell_clip={options.cell_clip:g}" if options.cell_clip < math.inf else ""
     if set(options.activations) != {PLAIN[cell]}:
         several = options.activations[: len(set(options.activations))]
         items = [_item(each) for part in several for each in part]
         text += f", activations={[item if len(item) > 1 else item[0] for item in items]}"
-    return text
+    return text + outputs.describe(options)

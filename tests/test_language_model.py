@@ -26,8 +26,8 @@ def model(**options: object) -> LanguageModel:
 
 
 def test_every_cell_is_offered() -> None:
-    assert {LanguageModel(Vocabulary.from_text("a"), cell=cell).recurrent.cell for cell in CELLS} == set(
-        RECURRENT
+    assert {LanguageModel(Vocabulary.from_text("a"), cell=cell).recurrent.cell for cell in CELLS} == (
+        set(RECURRENT) - {"jordan"}
     )
 
 

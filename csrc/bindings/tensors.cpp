@@ -132,8 +132,8 @@ class TensorStack : public StackTensors {
       if (!*readable) return py::none();
       auto [factors, data] = result<T>(sequence_shape(sizes, C_));
       std::fill_n(data, sizes.total * C_, T(1));
-      Tape<T> tape{{}, Clock(args.steps, args.rows, args.lengths), args.steps, args.rows, {}, {}, {}, {}, {},
-                   {}};
+      Tape<T> tape{
+          {}, Clock(args.steps, args.rows, args.lengths), args.steps, args.rows, {}, {}, {}, {}, {}, {}, {}};
       tape.order = args.order;
       const LayerDropout<T> drop{dropout, seed};
       for (RowWalk walk(tape.clock, 0, tape.clock.steps(), 0, args.rows); !walk.done(); walk.next())

@@ -1,9 +1,10 @@
 // Rows of a layer's input, wherever they lie: the user's x for the first layer, the states of the layer below
-// (dropped out in training) for the others.
+// (dropped out in training) for the others. Of a layer above the top they are the stack's outputs.
 #pragma once
 
 #include <cstring>
 
+#include "merge.hpp"
 #include "tape.hpp"
 
 namespace pyrnnfast {
@@ -24,14 +25,18 @@ template <class T> class LayerInput {
       return;
     }
     const Size time = clock.time(reverse_, s, n);
-    const Size H = tape_.pack->hidden;
-    for (Size d = 0; d < tape_.pack->directions; ++d) {
+    const Pack<T> &pack = *tape_.pack;
+    const Size R = pack.outputs;
+    for (Size d = 0; d < pack.directions; ++d) {
       const Size step = clock.time(d == 1, time, n);  // its own inverse
-      std::memcpy(dst + d * H, tape_.at(layer_ - 1, d).h.data() + (clock.offset(step) + n) * tape_.ld,
-                  std::size_t(H) * sizeof(T));
+      const T *from = tape_.out_at(layer_ - 1, d, step) + n * tape_.ld_out;
+      if (d == 1 && pack.merges())
+        merge(pack.merge, from, R, dst);
+      else
+        std::memcpy(dst + d * R, from, std::size_t(R) * sizeof(T));
     }
-    if (tape_.dropout.active())
-      tape_.dropout.apply(tape_.pack->kernels, layer_ - 1, time, clock.user(n), dst, width());
+    if (tape_.dropout.active() && layer_ < pack.layers)
+      tape_.dropout.apply(pack.kernels, layer_ - 1, time, clock.user(n), dst, width());
   }
 
  private:

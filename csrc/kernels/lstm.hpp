@@ -53,7 +53,8 @@ struct LstmBackward {
 };
 
 // With any activations f g h, of clipped sums; with peepholes i, f += p c' and o += p c in the sums (Gers et
-// al. 2002), or with f = 1 - i (coupled). Slots keep the sums.
+// al. 2002), or with f = 1 - i (coupled); with c held to a clip, at which it has no gradient. Slots keep the
+// sums.
 struct GeneralLstmForward : LstmForward {
   static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const Options<real> &options = *s.options;
@@ -68,7 +69,8 @@ struct GeneralLstmForward : LstmForward {
     }
     const vec i = gate(options, 0, sum[0]).value;
     const vec f = options.coupled ? splat(1) - i : gate(options, 0, sum[1]).value;
-    const vec c = fma(f, c_prev, i * gate(options, 1, sum[2]).value);
+    const vec c =
+        clamp(fma(f, c_prev, i * gate(options, 1, sum[2]).value), -options.cell_clip, options.cell_clip);
     store(s.c_next + state, c);
     if (p != nullptr) sum[3] = fma(load(p + 2 * s.padded), c, sum[3]);
     if (s.keep)
@@ -76,38 +78,82 @@ struct GeneralLstmForward : LstmForward {
     store(acc, sum[3]);
   }
   static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
-    const vec c = load(s.c_next + row * s.ld + group * kLanes);
-    put_hidden(s, row, group,
-               gate(*s.options, 0, load(acc)).value * activated(s.options->activations[2], c).value);
+    if (s.options->normed) return;  // c has to be whole first
+    put_output(s, row, group, load(acc), load(s.c_next + row * s.ld + group * kLanes));
+  }
+  static void put_output(const ForwardStep<real> &s, Size row, Size group, vec sum, vec c) {
+    put_hidden(s, row, group, gate(*s.options, 0, sum).value * activated(s.options->activations[2], c).value);
+  }
+};
+
+// c as the output sees it: normalised over the units.
+inline vec normed_cell(const Options<real> &options, const real *normed, Size padded, Size group) {
+  const real *norm = options.cell_norm + group * kLanes;
+  return fma(load(normed), load(norm), load(norm + padded));
+}
+
+struct NormedLstmOutput {
+  static constexpr int vectors = 1, strip = 2;
+  static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
+    store(acc, get_slot(s.gates, s.ld_gates, s.padded, row, 3, group));
+  }
+  static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const real *normed = s.c_normed + row * s.ld + group * kLanes;
+    GeneralLstmForward::put_output(s, row, group, load(acc),
+                                   normed_cell(*s.options, normed, s.padded, group));
   }
 };
 
 struct GeneralLstmBackward : LstmBackward {
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const Options<real> &options = *s.options;
+    const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;
+    const vec dh = load(acc), c = options.normed ? normed_cell(options, s.c_normed + state, s.padded, group)
+                                                 : load(s.c_next + state);
+    const Activated o = gate(options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 3, group));
+    const Activated h = activated(options.activations[2], c);
+    const vec da_o = dh * h.value * o.slope;
+    put_gradient(s, row, 3, group, da_o);
+    store(s.dh + at, splat(0));
+    if (options.normed)
+      store(s.dc_normed + at, keep_lanes(dh * o.value * h.slope, s.hidden - group * kLanes));
+    else
+      through_cell(s, row, group, fma(dh * o.value, h.slope, load(s.dc + at)), da_o);
+  }
+  // From the gradients of c and of o's sum to those of the other sums and of c'.
+  static void through_cell(const BackwardStep<real> &s, Size row, Size group, vec dc, vec da_o) {
+    const Options<real> &options = *s.options;
     const auto slot = [&](int which, int k) {
       return gate(options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
     };
     const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;
-    const vec dh = load(acc), c_prev = load(s.c_prev + state);
+    const vec c_prev = load(s.c_prev + state), c = load(s.c_next + state);
     const real *p = options.peephole == nullptr ? nullptr : options.peephole + group * kLanes;
-    const Activated i = slot(0, 0),
+    const Activated i = slot(0, 0), g = slot(1, 2),
                     f = options.coupled ? Activated{splat(1) - i.value, splat(0)} : slot(0, 1);
-    const Activated g = slot(1, 2), o = slot(0, 3),
-                    h = activated(options.activations[2], load(s.c_next + state));
-    const vec da_o = dh * h.value * o.slope;
-    vec dc = fma(dh * o.value, h.slope, load(s.dc + at));
     if (p != nullptr) dc = fma(da_o, load(p + 2 * s.padded), dc);
+    if (options.cell_clip < real(__builtin_inf()))
+      dc = absolute(c) >= splat(options.cell_clip) ? splat(0) : dc;
     const vec df = dc * c_prev, di = options.coupled ? dc * g.value - df : dc * g.value;
     const vec da_i = di * i.slope, da_f = options.coupled ? splat(0) : df * f.slope;
     put_gradient(s, row, 0, group, da_i);
     put_gradient(s, row, 1, group, da_f);
     put_gradient(s, row, 2, group, dc * i.value * g.slope);
-    put_gradient(s, row, 3, group, da_o);
     dc = dc * f.value;
     if (p != nullptr) dc = fma(da_i, load(p), fma(da_f, load(p + s.padded), dc));
     store(s.dc + at, dc);
-    store(s.dh + at, splat(0));
+  }
+};
+
+// What is left where c is normalised, once its gradient is whole.
+struct NormedLstmBackward {
+  static constexpr int vectors = 1, strip = 2;
+  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
+    store(acc, load(s.dc + row * s.padded + group * kLanes));
+  }
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    GeneralLstmBackward::through_cell(s, row, group, load(acc),
+                                      get_slot(s.dgates, s.ld_gates, s.padded, row, 3, group));
   }
 };
 

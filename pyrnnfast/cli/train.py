@@ -15,7 +15,7 @@ from pyrnnfast.cli.texts import language_reference, read_text, typed
 if TYPE_CHECKING:
     from pyrnnfast.models import LanguageModel
 
-CELLS = ("lstm", "gru", "rnn", "rnn_relu", "gru_reset_before")
+CELLS = ("lstm", "gru", "rnn", "rnn_relu", "gru_reset_before", "one_gate_gru")
 DEFAULTS: dict[str, Any] = {
     "cell": "lstm",
     "hidden": 256,

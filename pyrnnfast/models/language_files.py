@@ -12,7 +12,7 @@ from pyrnnfast.training import storage
 from pyrnnfast.training.files import Location
 
 KIND = "language model"
-GATES = {"lstm": 4, "gru": 3, "gru_reset_before": 3, "rnn": 1, "rnn_relu": 1}
+GATES = {"lstm": 4, "gru": 3, "gru_reset_before": 3, "one_gate_gru": 2, "rnn": 1, "rnn_relu": 1}
 LARGEST = 2**31 - 1
 
 

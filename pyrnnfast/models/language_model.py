@@ -14,6 +14,7 @@ from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.one_gate import OneGateGRU
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import language_files, language_training, language_use
@@ -25,12 +26,13 @@ from pyrnnfast.training import Callback, Outcome
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-CELLS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU], dict[str, Any]]] = {
+CELLS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU] | type[OneGateGRU], dict[str, Any]]] = {
     "lstm": (LSTM, {}),
     "gru": (GRU, {}),
     "rnn": (RNN, {}),
     "rnn_relu": (RNN, {"nonlinearity": "relu"}),
     "gru_reset_before": (GRU, {"reset_after": False}),
+    "one_gate_gru": (OneGateGRU, {}),
 }
 
 
@@ -38,8 +40,9 @@ class LanguageModel(Module):
     """Predicts the next token: logits = W h + b, h the output of a recurrent stack over embedded tokens.
 
     vocabulary: the tokens; it needs `<BOS>`, which is read before a text, and for unknown tokens `<UNK>`.
-    cell: "lstm", "gru", "rnn" (tanh), "rnn_relu" or "gru_reset_before". embedding, hidden, layers: E, H, L.
-    dropout: probability of a zero in each layer's output, in training, default 0. dtype: float32 or float64.
+    cell: "lstm", "gru", "rnn" (tanh), "rnn_relu", "gru_reset_before" or "one_gate_gru". embedding, hidden,
+    layers: E, H, L. dropout: probability of a zero in each layer's output, in training, default 0. dtype:
+    float32 or float64.
     rng: a numpy.random.Generator or a seed, for weights and dropout; fresh by default.
     Parameters: embedding.weight [V, E], recurrent.weight_ih_l0, ..., decoder.weight [V, H], decoder.bias.
     Raises TypeError and ValueError for arguments of a wrong type or range.
@@ -104,7 +107,7 @@ class LanguageModel(Module):
         """
         if isinstance(ids, np.ndarray):  # one sequence [T] is fine for the layer, which checks the rest
             validation.fits("ids", ids, ("T", "N"))
-        y, final = self.recurrent(ids, state, embedding=self.embedding)
+        y, final = self.recurrent(ids, state, embedding=self.embedding)[:2]
         return self.decoder(self.dropout(y)), final
 
     def backward(self, dlogits: Array) -> State:

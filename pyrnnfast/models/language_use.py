@@ -142,7 +142,7 @@ def _prime(model: LanguageModel, prompts: Sequence[str]) -> tuple[Integers, Stat
     was_training = model.training
     model.eval()
     try:
-        _, state = model.recurrent(padded, None, lengths, embedding=model.embedding)
+        state = model.recurrent(padded, None, lengths, embedding=model.embedding)[1]
     finally:
         model.train(was_training)
     return np.array([ids[-1] for ids in encoded], np.int64), state

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from pyrnnfast import cell_options, validation
+from pyrnnfast import cell_options, outputs, validation
 from pyrnnfast._types import Array, Options
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
@@ -61,7 +61,7 @@ def to_onnx(layer: RecurrentLayer, *, lengths: bool = False, state: bool = False
     has the inputs h0 and for the LSTM c0, [L * D, N, H]; else it starts from zero.
     The model has the input x, and the outputs y, h and for the LSTM c, shaped as those of the layer's call
     on a batch; T and N are free. `onnx.save` writes it. ONNX Runtime runs float32 only.
-    Returns a ModelProto. Raises TypeError for another object.
+    Returns a ModelProto. Raises TypeError for another object, ValueError for options that ONNX lacks.
     """
     _check(layer)
     validation.flag("lengths", lengths)
@@ -121,9 +121,15 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
     return found
 
 
-def _check(layer: object) -> None:
-    if not isinstance(layer, tuple(layers.CLASSES.values())):
+def _check(layer: Any) -> None:
+    if not any(isinstance(layer, known) for known in layers.CLASSES.values()):
         raise TypeError(f"layer must be an RNN, GRU or LSTM, got {type(layer).__name__}")
+    assert isinstance(layer, RecurrentLayer)
+    options = layer.options or Options(())
+    unsaid = outputs.describe(options) + f", cell_clip={options.cell_clip:g}" * (options.cell_clip < math.inf)
+    unsaid += ", layer_norm=True" * options.layer_norm + ", return_cells=True" * layer.return_cells
+    if unsaid:
+        raise ValueError(f"layer must have what ONNX can say, got {unsaid[2:]}")
 
 
 def _operator(layer: RecurrentLayer) -> str:
