@@ -1,6 +1,8 @@
-"""Whole models: what is trained, sampled, evaluated, saved and loaded as one."""
+"""Whole models: what is trained, used, evaluated, saved and loaded as one."""
 
 from pyrnnfast.models.language_model import LanguageModel
 from pyrnnfast.models.language_use import Evaluation
+from pyrnnfast.models.scores import Report
+from pyrnnfast.models.text_classifier import TextClassifier
 
-__all__ = ["Evaluation", "LanguageModel"]
+__all__ = ["Evaluation", "LanguageModel", "Report", "TextClassifier"]
