@@ -16,7 +16,7 @@ from pyrnnfast.models.pooling import POOLINGS, Pooling
 from pyrnnfast.models.scores import confusion_of_one, scores
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.text.examples import given_examples
-from pyrnnfast.training import Callback, ExampleTask, Progress, TensorBoard, read_csv
+from pyrnnfast.training import Callback, ExampleTask, Progress, read_csv
 
 RNG = np.random.default_rng(0)
 TEXTS = ["".join(RNG.choice(list("abcdef"), size=n)) for n in RNG.integers(1, 30, 120)]
@@ -334,20 +334,3 @@ def test_bad_uses() -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=r"must .*got "):
             call()
-
-
-# --- TensorBoard
-
-
-def test_tensorboard_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r'pip install "pyrnnfast\[tensorboard\]"'):
-        TensorBoard(tmp_path)
-
-
-def test_tensorboard_gets_a_point_every_ten_steps(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboardX")
-    model().fit(TEXTS, LABELS, steps=25, batch=30, callbacks=[TensorBoard(tmp_path / "log")])
-    (file,) = (tmp_path / "log").iterdir()
-    content = file.read_bytes()
-    assert content.count(b"learning rate") + content.count(b"learning_rate") == 2

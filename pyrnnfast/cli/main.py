@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pyrnnfast.cli import classify
+from pyrnnfast.cli import classify, tag
 from pyrnnfast.cli.bench import bench
 from pyrnnfast.cli.errors import Commands, DebugOption
 from pyrnnfast.cli.evaluate import evaluate
@@ -18,6 +18,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 for command in (train, sample, evaluate, bench, info):
     app.command()(command)
 app.add_typer(classify.app, name="classify", help="Classify texts: train, predict, evaluate.")
+app.add_typer(tag.app, name="tag", help="Tag words and find intents: train, predict, evaluate.")
 
 
 def _show_version(wanted: bool) -> None:
@@ -35,7 +36,7 @@ def options(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Recurrent networks on a CPU, fast: language models, text classifiers; measure speed."""
+    """Recurrent networks on a CPU, fast: language models, text classifiers, taggers; measure speed."""
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from pyrnnfast.models.language_model import LanguageModel
 from pyrnnfast.models.language_use import Evaluation
 from pyrnnfast.models.scores import Report
+from pyrnnfast.models.sequence_tagger import SequenceTagger
+from pyrnnfast.models.tagger_use import TagReport
 from pyrnnfast.models.text_classifier import TextClassifier
 
-__all__ = ["Evaluation", "LanguageModel", "Report", "TextClassifier"]
+__all__ = ["Evaluation", "LanguageModel", "Report", "SequenceTagger", "TagReport", "TextClassifier"]

@@ -38,19 +38,19 @@ class TensorBoard(Callback):
     def on_step(self, progress: Progress) -> None:
         """Add a point."""
         if progress.step % self._every == 0:
-            self._add(progress, loss="loss", learning_rate="learning rate", tokens_per_second="tokens/s")
+            self._add(progress, "loss", "learning_rate", "tokens_per_second")
 
     def on_validation(self, progress: Progress) -> None:
         """Add the loss of what is held out."""
-        self._add(progress, valid_loss="held-out loss")
+        self._add(progress, "valid_loss")
 
     def on_end(self, progress: Progress, reason: str) -> None:
         """Add the last one and close the file."""
-        self._add(progress, valid_loss="held-out loss")
+        self._add(progress, "valid_loss")
         self._writer.close()
 
-    def _add(self, progress: Progress, **names: str) -> None:
-        for field, name in names.items():
-            value = getattr(progress, field)
+    def _add(self, progress: Progress, *names: str) -> None:
+        for name in names:
+            value = getattr(progress, name)
             if value is not None:
                 self._writer.add_scalar(name, value, progress.step)
