@@ -160,4 +160,5 @@ def test_bad_input(folder: Path, words: list[Any], told: str) -> None:
 def test_tensorboard_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
     told = fails("train", "train.csv", "--tensorboard", "log")
+    assert not Path("log").exists()
     assert 'pip install "pyrnnfast[tensorboard]"' in told

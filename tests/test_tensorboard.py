@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import require
 
 from pyrnnfast.models import TextClassifier
 from pyrnnfast.training import TensorBoard
@@ -17,7 +18,7 @@ def test_it_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_there_is_a_point_every_ten_steps_and_one_each_validation(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboardX")
+    require("tensorboardX")
     for bad in (0, 1.5):
         with pytest.raises((TypeError, ValueError), match="every must be"):
             TensorBoard(tmp_path, bad)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "lr": 1e-3,
 }
 WORDS: dict[str, Any] = {"unit": "char", "vocabulary": 5000}
-LINES_EVERY, POINTS_EVERY = 100, 10
+LINES_EVERY = 100
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -121,7 +121,7 @@ def train(
         {"cell": CELLS, "pooling": POOLINGS, "unit": ("char", "word")},
     )
     runs.check_outputs(outputs, [*files, *([valid] if valid else ())], resume, force)
-    logs = [] if tensorboard is None else [TensorBoard(tensorboard, POINTS_EVERY)]
+    logs = [] if tensorboard is None else [TensorBoard(tensorboard)]
     columns = {"text": text_column, "label": label_column, "several": multilabel, "separator": separator}
     trained, held_out = _read(files, valid, 0.1 if holdout is None else holdout, columns)
     weights: str | dict[Any, float] | None = None

@@ -1,4 +1,4 @@
-"""The options that the commands over labelled examples share."""
+"""The options that commands share."""
 
 from __future__ import annotations
 

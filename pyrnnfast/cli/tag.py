@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "batch": 32,
     "lr": 2e-3,
 }
-CLIP, LINES_EVERY, POINTS_EVERY = 5.0, 100, 10
+CLIP, LINES_EVERY = 5.0, 100
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -85,7 +85,7 @@ def train(
         Budget(steps, minutes, epochs)
     runs.check_values({**given, "holdout": holdout, "patience": patience}, {"cell": CELLS})
     runs.check_outputs(outputs, [file, *([valid] if valid else ())], resume, force)
-    logs = [] if tensorboard is None else [TensorBoard(tensorboard, POINTS_EVERY)]
+    logs = [] if tensorboard is None else [TensorBoard(tensorboard)]
     sentences = read_sentences(file)
     if valid is None:
         trained, held_out = tagger_training.split(sentences, 0.1 if holdout is None else holdout)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyrnnfast.cli import options as shared
 from pyrnnfast.cli import runs
 from pyrnnfast.cli.errors import DebugOption
 from pyrnnfast.cli.texts import language_reference
@@ -67,6 +68,7 @@ def train(
     window: Annotated[int | None, typer.Option(help="Characters of a row in a step.  [default: 64]")] = None,
     lr: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: 0.006]")] = None,
     dropout: Annotated[float | None, typer.Option(help="Probability of a zero.  [default: 0]")] = None,
+    tensorboard: shared.LogFolder = None,
     seed: Annotated[int, typer.Option(help="Of weights and dropout; a resumed run keeps its own.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on; time and steps count from the run's start.")
@@ -79,7 +81,7 @@ def train(
     from pyrnnfast import validation
     from pyrnnfast.models import LanguageModel, language_training
     from pyrnnfast.text import read_text
-    from pyrnnfast.training import Budget, RunOptions
+    from pyrnnfast.training import Budget, RunOptions, TensorBoard
 
     outputs = runs.outputs_of(model_name)
     model = outputs[0]
@@ -103,6 +105,7 @@ def train(
         Budget(steps, minutes)
     runs.check_values({**given, "holdout": holdout}, {"cell": CELLS})
     runs.check_outputs(outputs, [*(files or ()), *([valid] if valid else ())], resume, force)
+    logs = [] if tensorboard is None else [TensorBoard(tensorboard)]
     text = "\n".join(map(read_text, files)) if files else language_reference()
     trained, held_out = language_training.split(
         text, None if valid is None else read_text(valid), 0.1 if holdout is None else holdout
@@ -140,7 +143,7 @@ def train(
             model=model,
             history=outputs[2],
             resume=resume,
-            callbacks=[display],
+            callbacks=[display, *logs],
             reserve=runs.reserve(),
             started=started,
         ),
