@@ -228,7 +228,10 @@ def commands(text: str) -> list[list[str]]:
     return [match[1].split() for match in found if match]
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "bench/README.md", "docs/pytorch.md"])
+DOCUMENTS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "bench/README.md", *DOCUMENTS])
 def test_documented_commands_exist(document: str) -> None:
     require("typer")
     import typer
@@ -240,7 +243,11 @@ def test_documented_commands_exist(document: str) -> None:
     assert documented or document != "README.md"
     for name, *words in documented:
         assert name in known, f"{document}: pyrnnfast {name}"
-        options = {option for parameter in known[name].params for option in parameter.opts}
+        command = known[name]
+        if hasattr(command, "commands"):
+            assert words[0] in command.commands, f"{document}: pyrnnfast {name} {words[0]}"
+            command = command.commands[words[0]]
+        options = {option for parameter in command.params for option in parameter.opts}
         used = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert used <= options, f"{document}: pyrnnfast {name} {used - options}"
 
