@@ -131,6 +131,8 @@ class Backend(Protocol):
         training: bool,
         num_threads: int,
         embedding: Array | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> tuple[Array, Array, Array | None, TapeHandle | None]:
         """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape.
 

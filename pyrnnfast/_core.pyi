@@ -122,6 +122,8 @@ def forward(
     training: bool,
     num_threads: int,
     embedding: Array | None = None,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
 def infer(pack: Pack, x: object, state: object) -> tuple[Array, State] | None: ...
 def backward(

@@ -99,6 +99,8 @@ def forward(
     *,
     embedding: Array | None = None,
     dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
     seed: int | None = None,
     training: bool = False,
     num_threads: int | None = None,
@@ -113,7 +115,9 @@ def forward(
     state: the initial h [L * D, N, H], for the LSTM (h, c); zeros by default.
     lengths: [N] integers from 0 to T, in any order; T by default. Steps past a row's length are not run.
     dropout: the probability that an output of a layer is zeroed for the layer above, in training only.
-    seed: 0 to 2**64 - 1, the mask's seed; needed when dropout is at work.
+    input_dropout, recurrent_dropout: the probability that a unit of each layer's input, or of h' in its
+    recurrent product, is zeroed at all steps of a sequence, in training only: see `pyrnnfast.LSTM`.
+    seed: 0 to 2**64 - 1, the masks' seed; needed when dropout is at work.
     training: keep a tape for `backward`, and apply dropout.
     num_threads: 1 to 1024; the process's number by default. It never changes a bit of the result.
     Returns ForwardResult(y, state, tape).
@@ -138,12 +142,25 @@ def forward(
     ends = None if lengths is None else validation.lengths(lengths, steps, rows)
     keep = validation.flag("training", training)
     p = validation.probability("dropout", dropout)
+    p_input = validation.probability("input_dropout", input_dropout)
+    p_recurrent = validation.probability("recurrent_dropout", recurrent_dropout)
     if seed is not None:
         seed = validation.seed(seed)
-    elif keep and p > 0 and packed.num_layers > 1:
+    elif keep and (p * (packed.num_layers - 1) > 0 or p_input > 0 or p_recurrent > 0):
         raise ValueError("seed must be an integer from 0 to 2**64 - 1 where dropout is at work, got None")
     y, h, c, tape = backend.forward(
-        packed, x, h0, c0, ends, p, seed or 0, keep, validation.num_threads(num_threads), embedding
+        packed,
+        x,
+        h0,
+        c0,
+        ends,
+        p,
+        seed or 0,
+        keep,
+        validation.num_threads(num_threads),
+        embedding,
+        p_input,
+        p_recurrent,
     )
     return ForwardResult(y, h if c is None else (h, c), tape)
 

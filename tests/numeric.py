@@ -39,6 +39,7 @@ class Case:
     dropout: float = 0.0
     seed: int = 0
     general: dict[str, object] = field(default_factory=dict)
+    drops: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
@@ -118,6 +119,7 @@ def run(
         dropout=case.dropout,
         seed=case.seed,
         training=True,
+        **case.drops,
         num_threads=num_threads,
     )
     dy, dstate = case.arrays["dy"].astype(dtype), case.pair("dh", "dc", dtype)
@@ -136,7 +138,7 @@ def oracle(case: Case) -> Results:
     packed = reference.Pack(case.cell, case.weights(dtype), *shape, options=options)
     lstm = case.cell == "lstm"
     y, h, c, tape = reference.forward(
-        packed, get["x"], h0, c0 if lstm else None, lengths, case.dropout, case.seed, True, 0
+        packed, get["x"], h0, c0 if lstm else None, lengths, case.dropout, case.seed, True, 0, **case.drops
     )
     dc = get["dc"] if lstm else None
     dx, dh0, dc0, dweights = reference.backward(tape, get["dy"], get["dh"], dc, True, 0)
@@ -204,8 +206,8 @@ def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
     below = max(float(x), math.sqrt(case.directions * case.hidden) * largest if case.layers > 1 else 0)
     source = math.hypot(below, math.sqrt(case.hidden) * max(largest, 1), math.sqrt(2))
     depth = max(1, case.steps) * case.layers
-    if case.dropout:
-        source /= max(1 - case.dropout, 0.1)
+    for p in (case.dropout, *case.drops.values()):
+        source /= max(1 - p, 0.1)
     return SAFETY * float(np.finfo(dtype).eps) / 2 * row * source * depth
 
 

@@ -103,7 +103,8 @@ Buffer<int64_t> checked_ids(const py::array &x, Size table) {
 template <class T>
 py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const py::array &x_any,
                       const py::object &h0, const py::object &c0, const py::object &lengths, double dropout,
-                      uint64_t seed, bool training, int threads, const py::object &embedding) {
+                      uint64_t seed, bool training, int threads, const py::object &embedding,
+                      double input_dropout, double recurrent_dropout) {
   const bool by_id = !embedding.is_none();
   if (x_any.ndim() != (by_id ? 2 : 3))
     throw py::value_error("x: got " + std::to_string(x_any.ndim()) + " dimensions, expected " +
@@ -136,7 +137,8 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
                             y.mutable_data(),
                             h.mutable_data(),
                             cell_state ? c.mutable_data() : nullptr,
-                            {training ? dropout : 0.0, seed},
+                            training ? LayerDropout<T>{dropout, seed, input_dropout, recurrent_dropout}
+                                     : LayerDropout<T>{},
                             training,
                             threads_of(threads),
                             signal_check(),
@@ -154,10 +156,12 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
 
 py::tuple py_forward(const py::object &py_pack, const py::array &x, const py::object &h0,
                      const py::object &c0, const py::object &lengths, double dropout, uint64_t seed,
-                     bool training, int threads, const py::object &embedding) {
+                     bool training, int threads, const py::object &embedding, double input_dropout,
+                     double recurrent_dropout) {
   return std::visit(
       [&](const auto &pack) {
-        return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads, embedding);
+        return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads, embedding,
+                           input_dropout, recurrent_dropout);
       },
       py_pack.cast<const PyPack &>().pack);
 }
@@ -298,8 +302,8 @@ void register_rnn(py::module_ &m) {
       .def_readonly("pack", &PyTape::pack)
       .def_readonly("lengths", &PyTape::lengths);
   m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a,
-        "training"_a, "num_threads"_a, "embedding"_a = py::none(),
-        "Runs a stack; returns (y, h, c or None, tape or None).");
+        "training"_a, "num_threads"_a, "embedding"_a = py::none(), "input_dropout"_a = 0.0,
+        "recurrent_dropout"_a = 0.0, "Runs a stack; returns (y, h, c or None, tape or None).");
   m.def("infer", &py_infer, "pack"_a, "x"_a, "state"_a,
         "The quick way of a small call; returns (y, state), or None, where validation has the say.");
   m.def("backward", &py_backward, "tape"_a, "dy"_a, "dhT"_a, "dcT"_a, "input_gradient"_a, "num_threads"_a,

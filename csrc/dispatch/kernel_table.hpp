@@ -115,13 +115,14 @@ template <class T> struct BackwardStep {
   const T *a;  // [rows][lda] gate gradients
   Size lda, depth;
   const T *weights;
+  const T *mask;  // [rows][ld] factors of the product; null: 1
   const T *gates;  // [rows][ld_gates] from the tape
   T *dgates;  // [rows][ld_gates] out
   Size ld_gates;
   const T *h_prev;  // [rows][ld]
   const T *c_prev;  // [rows][ld] LSTM
   const T *c_next;  // [rows][ld] LSTM
-  Size ld;  // stride of h, c
+  Size ld;  // stride of h, c, mask
   T *dh;  // [rows][padded] in: what reaches h other than through W_hh; out: the same for the step before
   T *dc;  // [rows][padded] LSTM, likewise
   const T *dy;  // [..][ldy] gradient of the outputs, unpadded; null: zero
@@ -169,6 +170,8 @@ template <class T> struct KernelTable {
   void (*add_column_sums)(const T *src, Size ld, const int64_t *at, Size rows, Size cols, T *sum);
   // x[k] = kept ? x[k] * scale : 0
   void (*dropout)(const DropoutArgs &, T scale, T *x, Size count);
+  // out[k] = factors[k] == 0 ? 0 : x[k] * factors[k]; out may be x
+  void (*mask)(const T *x, const T *factors, T *out, Size count);
   void (*softmax_cross_entropy)(const SoftmaxArgs<T> &);
   void (*adam)(const AdamArgs<T> &);
   // y = f(x), slope = f'(x)

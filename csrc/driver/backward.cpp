@@ -20,8 +20,8 @@ template <class T> class Backward {
       : args_(args), tape_(*args.tape), pack_(*tape_.pack), clock_(tape_.clock),
         plan_(make_plan(pack_, clock_, args.threads, true)),
         schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
-        apart_(tape_.dropout.active() || pack_.directions > 1), sums_(tape_, plan_.threads),
-        crew_(plan_, clock_, args.interrupted) {
+        apart_(tape_.dropout.active() || tape_.dropout.input > 0 || pack_.directions > 1),
+        sums_(tape_, plan_.threads), crew_(plan_, clock_, args.interrupted) {
     const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions, state = N * pack_.hidden;
     for (Size i = 0; i < L * D; ++i) {
       Flow flow;
@@ -146,8 +146,13 @@ template <class T> class Backward {
       k.dc = flow.dc.data() + n0 * pack_.padded;
     }
     k.dh = flow.dh.data() + n0 * pack_.padded;
+    set_mask(history, n0, k);
     if (phase == 0) output_gradient(job, s, n0, k, scratch_[share.member.id]);
     pack_.kernels.backward[pack_.general][int(pack_.cell.kind)][phase](k);
+  }
+
+  static void set_mask(const History<T> &history, Size n0, BackwardStep<T> &k) {
+    if (const T *mask = history.recurrent_mask.data()) k.mask = mask + n0 * k.ld;
   }
 
   // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward
@@ -192,6 +197,7 @@ template <class T> class Backward {
       k.rows = n1 - n0;
       k.a = dgates_at(job, 0) + n0 * pack_.row() + pack_.cell.backward[0].first * pack_.padded;
       k.dh = flow_of(job).dh.data() + n0 * pack_.padded;
+      set_mask(tape_.at(job.layer, job.direction), n0, k);
       pack_.kernels.backward_state(k);
     });
   }
@@ -228,7 +234,7 @@ template <class T> class Backward {
         scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
       pack_.kernels.gemm(gemm);
       if (!apart) continue;
-      if (job.layer > 0 && tape_.dropout.active()) mask(begin, gemm.rows, job, scratch);
+      mask(begin, gemm.rows, job, scratch);
       for (Size i = 0; i < gemm.rows; ++i) {
         const T *from = scratch.apart.data() + i * ld_input_;
         T *to = dx + scratch.rows.data()[i] * width;
@@ -263,10 +269,16 @@ template <class T> class Backward {
   }
 
   void mask(RowWalk walk, Size count, const Job &job, Scratch &scratch) const {
-    for (Size i = 0; i < count; ++i, walk.next())
+    const Size width = pack_.at(job.layer, 0).inputs;
+    const T *factors = tape_.at(job.layer, job.direction).input_mask.data();
+    const bool between = job.layer > 0 && tape_.dropout.active();
+    for (Size i = 0; (factors != nullptr || between) && i < count; ++i, walk.next()) {
+      T *dx = scratch.apart.data() + i * ld_input_;
+      if (factors != nullptr) pack_.kernels.mask(dx, factors + walk.n * width, dx, width);
+      if (!between) continue;
       tape_.dropout.apply(pack_.kernels, job.layer - 1, clock_.time(job.direction == 1, walk.s, walk.n),
-                          clock_.user(walk.n), scratch.apart.data() + i * ld_input_,
-                          pack_.at(job.layer, 0).inputs);
+                          clock_.user(walk.n), dx, width);
+    }
   }
 
   void initial_state(Size i) {

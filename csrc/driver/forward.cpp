@@ -126,6 +126,7 @@ template <class T> class Forward {
     k.ld = ld;
     k.a = pack_.cell.forward[phase].source == Source::hidden ? k.h_prev : k.reset;
     k.lda = ld;
+    if (const T *mask = history.recurrent_mask.data()) k.a = drop(k, mask + n0 * ld, scratch.dropped.data());
     k.keep = args_.training;
     if (job.layer + 1 == pack_.layers && args_.y != nullptr) {
       const bool reverse = job.direction == 1;
@@ -142,6 +143,14 @@ template <class T> class Forward {
     }
     k.options = &weights.options;
     pack_.kernels.forward[pack_.general][int(pack_.cell.kind)][phase](k);
+  }
+
+  // The rows of a product's source, masked. Threads that split units each make all of them: that is sooner
+  // done than a barrier.
+  const T *drop(const ForwardStep<T> &k, const T *mask, T *out) const {
+    for (Size n = 0; n < k.rows; ++n)
+      pack_.kernels.mask(k.a + n * k.lda, mask + n * k.ld, out + n * k.lda, k.depth);
+    return out;
   }
 
   const ForwardArgs<T> &args_;
@@ -213,8 +222,10 @@ Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
   begin_states(args, tape);
   ld_input = row_stride<T>(pack.widest());
   const Size gathered = std::min(kProductRows, plan.chunk * tape.rows);
+  const Size dropped = tape.dropout.recurrent > 0 ? std::min(plan.piece, tape.rows) * tape.ld : 0;
   for (int i = 0; i < plan.threads; ++i)
-    scratch.push_back({Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows))});
+    scratch.push_back(
+        {Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows)), Buffer<T>(dropped)});
 }
 
 template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
@@ -229,6 +240,16 @@ template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
                row_stride<T>(args.pack->padded),
                {}};
   tape.histories.resize(args.pack->layers * args.pack->directions);
+  for (std::size_t i = 0; i < tape.histories.size(); ++i) {
+    const LayerDropout<T> &dropout = args.dropout;
+    const auto mask = [&](double p, Purpose purpose, Size count, Size stride) {
+      return dropout.sequence_mask(args.pack->kernels, p, purpose, Size(i), tape.clock, count, stride);
+    };
+    const Size inputs = args.pack->packs[i].inputs;
+    tape.histories[i].input_mask = mask(dropout.input, Purpose::input, inputs, inputs);
+    tape.histories[i].recurrent_mask =
+        mask(dropout.recurrent, Purpose::recurrent, args.pack->hidden, tape.ld);
+  }
   tape.order = args.order;
   tape.x_next = args.x_next < 0 ? args.pack->inputs : args.x_next;
   tape.x_step = args.x_step < 0 ? args.rows * args.pack->inputs : args.x_step;

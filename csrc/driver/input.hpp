@@ -18,6 +18,13 @@ template <class T> class LayerInput {
 
   // Copies the input of step s and sorted row n of this direction's clock to dst.
   void gather(Size s, Size n, T *dst) const {
+    gather_whole(s, n, dst);
+    const Buffer<T> &mask = tape_.at(layer_, reverse_).input_mask;
+    if (mask.data() != nullptr) tape_.pack->kernels.mask(dst, mask.data() + n * width(), dst, width());
+  }
+
+ private:
+  void gather_whole(Size s, Size n, T *dst) const {
     const Clock &clock = tape_.clock;
     if (layer_ == 0) {
       std::memcpy(dst, tape_.x_at(reverse_, s, n), std::size_t(width()) * sizeof(T));
@@ -34,7 +41,6 @@ template <class T> class LayerInput {
       tape_.dropout.apply(tape_.pack->kernels, layer_ - 1, time, clock.user(n), dst, width());
   }
 
- private:
   Tape<T> &tape_;
   Size layer_;
   bool reverse_;

@@ -123,7 +123,10 @@ template <class T> class WeightGradientSum {
         const T *from = phase.source == Source::reset ? history.reset.data() + walk.index() * tape_.ld
                         : walk.s == 0 ? history.h0.data() + walk.n * tape_.ld
                                       : history.h.data() + (clock_.offset(walk.s - 1) + walk.n) * tape_.ld;
-        std::copy_n(from, H, dst);
+        if (history.recurrent_mask.data() == nullptr)
+          std::copy_n(from, H, dst);
+        else
+          pack_.kernels.mask(from, history.recurrent_mask.data() + walk.n * tape_.ld, dst, H);
         walk.next();
       });
       multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more,

@@ -22,6 +22,7 @@ const KernelTable<real> PYRNNFAST_TABLE = {
     transpose,
     add_column_sums,
     dropout,
+    mask,
     softmax_cross_entropy,
     adam,
     activate,

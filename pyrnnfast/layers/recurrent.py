@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from pyrnnfast._types import ActivationLike, AnyIntegers, Array, ArrayLike, DTyp
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.stack import DEFAULT_DTYPE, Stack, map_state
 from pyrnnfast.layers.stream import Stream
+from pyrnnfast.layers.training import Training, check, describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class RecurrentLayer(Stack):
@@ -32,8 +36,10 @@ class RecurrentLayer(Stack):
         rng: Seed,
         recurrent_init: str,
         options: Mapping[str, Any],
+        training: Training,
         forget_bias: float | None = None,
     ) -> None:
+        drops, more = check(type(self).__name__, training)
         super().__init__(
             cell,
             input_size,
@@ -46,7 +52,8 @@ class RecurrentLayer(Stack):
             recurrent_init,
             forget_bias,
             "_l{layer}{reverse}",
-            options,
+            {**options, **more},
+            **drops,
         )
         self.batch_first = validation.flag("batch_first", batch_first)
         self.dropout = validation.probability("dropout", dropout)
@@ -115,8 +122,8 @@ class RecurrentLayer(Stack):
     def stream(self, N: int = 1) -> Stream:
         """Make a `Stream` of N rows, which takes one step a call and keeps the state; it starts from zero.
 
-        Raises TypeError unless N is an integer, ValueError where it is below 1 and for a bidirectional layer,
-        which needs whole sequences.
+        Raises TypeError unless N is an integer, ValueError where it is below 1, for a bidirectional layer,
+        which needs whole sequences, and in training mode where that draws masks for them.
         """
         return Stream(self, N)
 
@@ -175,7 +182,7 @@ class RecurrentLayer(Stack):
         text += f", dropout={self.dropout:g}" if self.dropout else ""
         text += ", bidirectional=True" if self.bidirectional else ""
         text += ", reset_after=False" if self.cell == "gru_reset_before" else ""
-        text += cell_options.describe(self.options, self.cell)
+        text += cell_options.describe(self.options, self.cell) + describe(self)
         return text + (f", dtype={self.dtype}" if self.dtype != DEFAULT_DTYPE else "")
 
 
@@ -190,6 +197,7 @@ class RNN(RecurrentLayer):
     PyTorch's, as all other weights) or "orthogonal".
     clip: the sum before f is held to -clip..clip; None for no clip. activations: one that takes f's place, a
     name or (name, alpha, beta), for each direction or for both: see `pyrnnfast.cell_options`.
+    training: input_dropout, recurrent_dropout: see `pyrnnfast.layers.training.Training`.
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 
@@ -210,6 +218,7 @@ class RNN(RecurrentLayer):
         proj_size: int = 0,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        **training: Unpack[Training],
     ) -> None:
         refuse_projection(proj_size)
         self.nonlinearity = validation.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
@@ -228,6 +237,7 @@ class RNN(RecurrentLayer):
             rng,
             recurrent_init,
             {"clip": clip, "activations": activations},
+            training,
         )
 
 
@@ -262,6 +272,7 @@ class LSTM(RecurrentLayer):
         coupled: bool = False,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        **training: Unpack[Training],
     ) -> None:
         refuse_projection(proj_size)
         super().__init__(
@@ -277,6 +288,7 @@ class LSTM(RecurrentLayer):
             rng,
             recurrent_init,
             {"peephole": peephole, "coupled": coupled, "clip": clip, "activations": activations},
+            training,
             forget_bias,
         )
 
@@ -307,6 +319,7 @@ class GRU(RecurrentLayer):
         proj_size: int = 0,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        **training: Unpack[Training],
     ) -> None:
         refuse_projection(proj_size)
         self.reset_after = validation.flag("reset_after", reset_after)
@@ -323,6 +336,7 @@ class GRU(RecurrentLayer):
             rng,
             recurrent_init,
             {"clip": clip, "activations": activations},
+            training,
         )
 
 

@@ -46,10 +46,12 @@ class Stack(Module):
         forget_bias: float | None,
         suffix: str,
         options: Mapping[str, Any] | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         """Create the weights; `suffix` is a format of their names, as "_l{layer}{reverse}".
 
-        options: arguments of `cell_options.check`.
+        options: arguments of `cell_options.check`. input_dropout, recurrent_dropout: checked.
         """
         super().__init__()
         self.cell = cell
@@ -62,6 +64,7 @@ class Stack(Module):
         self.rng = validation.generator(rng)
         self.num_directions = 2 if self.bidirectional else 1
         self.options = cell_options.check(cell, self.num_directions, **(options or {}))
+        self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
         self._packed: tuple[int, PackHandle] | None = None
         self._tapes: TapeSlot[Kept] = TapeSlot()
         validation.choice("recurrent_init", recurrent_init, ("uniform", "orthogonal"))
@@ -124,6 +127,11 @@ class Stack(Module):
                 self._packed = packed = (version, handle)
         return packed[1]
 
+    @property
+    def draws(self) -> bool:
+        """Whether a call in training draws masks for whole sequences."""
+        return self.input_dropout > 0 or self.recurrent_dropout > 0
+
     def add_gradients(self, dweights: list[Array]) -> None:
         """Add the weight gradients of `pyrnnfast.functional.backward` to `.grads`."""
         self._add_gradients(self._by_name(dweights))
@@ -142,7 +150,7 @@ class Stack(Module):
     ) -> tuple[Array, State]:
         """Call the stack on x [T, N, C], or on ids [T, N]; in training the tape is kept for `_back`."""
         seed = None
-        if self.training and dropout > 0 and self.num_layers > 1:
+        if self.training and (self.draws or (dropout > 0 and self.num_layers > 1)):
             with self._lock:
                 seed = int(self.rng.integers(validation.MAX_SEED, dtype=np.uint64, endpoint=True))
         self._tapes.drop()
@@ -154,6 +162,8 @@ class Stack(Module):
             lengths,
             embedding=None if embedding is None else embedding._parameters["weight"],
             dropout=dropout,
+            input_dropout=self.input_dropout,
+            recurrent_dropout=self.recurrent_dropout,
             seed=seed,
             training=self.training,
         )

@@ -29,6 +29,11 @@ class Stream:
         rows = validation.integer("N", N, 1)
         if layer.bidirectional:
             raise ValueError("bidirectional must be False for a stream, got True")
+        if layer.training and layer.draws:
+            raise ValueError(
+                "the layer of a stream must be in eval mode where training draws masks for sequences, got "
+                f"{layer} in training mode"
+            )
         self._layer = layer
         self._state_shape = (layer.num_layers, rows, layer.hidden_size)
         self._x_shape = (rows, layer.input_size)

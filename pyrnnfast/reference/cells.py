@@ -2,8 +2,8 @@
 
 Letters: N rows, H hidden units, G gates. `a` [N, G * H] is the input's part W_ih x + b_ih, `w` [G * H, H] is
 W_hh, `b` [G * H] is b_hh, `h` and `c` [N, H] are the state before the step (h' and c' in the equations).
-`p` [3 * H] holds the LSTM's peepholes, or is None. `saved` is what backward needs of the step: the sums
-before clip and activation (`Gate`).
+`p` [3 * H] holds the LSTM's peepholes, or is None, `m` what dropout does to the step. `saved` is what
+backward needs of the step: the sums before clip and activation (`Gate`).
 
 `back` returns the gradients of a, of W_hh's product (they differ in the GRU with reset after only), of h and
 of c. `recurrent_gradient` and `peephole_gradient` sum over all steps and rows.
@@ -11,7 +11,7 @@ of c. `recurrent_gradient` and `peephole_gradient` sum over all steps and rows.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,23 +21,33 @@ from pyrnnfast.reference.activations import Gate
 Saved = tuple[Array, ...]
 
 
+class Masks(NamedTuple):
+    """What is random in one step."""
+
+    product: Array | float = 1.0
+    """[N, H] factors of h' in the recurrent product."""
+
+
 class Cell(Protocol):
     """What the time loop needs of a cell."""
 
     gates: int
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """Return h and c after the step, and what `back` needs."""
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Turn the gradients of h and c after the step into those of a, of h W_hh^T, of h and c before."""
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
-        """Return the gradient of W_hh [G * H, H]; arguments are stacked over steps and rows, [T * N, ...]."""
+        """Return the gradient of W_hh [G * H, H]; arguments are stacked over steps and rows, [T * N, ...].
+
+        h: with the factors that it has in the product.
+        """
 
 
 def product(a: Array, b: Array) -> Array:
@@ -60,19 +70,19 @@ class Elman:
         self.f = f
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """h = f(a + W h' + b)."""
-        s = a + h @ w.T + b
+        s = a + (m.product * h) @ w.T + b
         return self.f(s), c, (s,)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """da = dh f'(s)."""
         (s,) = saved
         da = dh * self.f.slope(s)
-        return da, da, da @ w, dc
+        return da, da, m.product * (da @ w), dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
         """dW = sum of da h'^T."""
@@ -91,10 +101,10 @@ class LSTM:
         self.f, self.g, self.h, self.coupled = f, g, h, coupled
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """c = f c' + i g, h = o tanh(c)."""
-        si, sf, sg, so = split(a + h @ w.T + b, 4)
+        si, sf, sg, so = split(a + (m.product * h) @ w.T + b, 4)
         if p is not None:
             pi, pf, po = split(p, 3)
             si, sf = si + pi * c, sf + pf * c
@@ -106,7 +116,7 @@ class LSTM:
         return self.f(so) * self.h(c_new), c_new, (si, sf, sg, so, c_new)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h = o tanh(c), then c = f c' + i g, then the gates."""
         si, sf, sg, so, c_new = saved
@@ -125,7 +135,7 @@ class LSTM:
         if p is not None:
             dc_old = dc_old + dsi * pi + dsf * pf
         da = np.concatenate([dsi, dsf, dsg, dso], axis=-1)
-        return da, da, da @ w, dc_old
+        return da, da, m.product * (da @ w), dc_old
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
         """dW = sum of da h'^T."""
@@ -148,18 +158,18 @@ class GRU:
         self.f, self.g = f, g
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + r (W_n h' + b_n)), h = (1 - z) n + z h'."""
         ar, az, an = split(a, 3)
-        pr, pz, pn = split(h @ w.T + b, 3)
+        pr, pz, pn = split((m.product * h) @ w.T + b, 3)
         sr, sz = ar + pr, az + pz
         sn = an + self.f(sr) * pn
         z, n = self.f(sz), self.g(sn)
         return (1 - z) * n + z * h, c, (sr, sz, sn, pn)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h, then n; W_hn's product sees r times the gradient of n's sum."""
         sr, sz, sn, pn = saved
@@ -169,7 +179,7 @@ class GRU:
         dsr, dsz = dsn * pn * self.f.slope(sr), dz * self.f.slope(sz)
         dax = np.concatenate([dsr, dsz, dsn], axis=-1)
         dah = np.concatenate([dsr, dsz, dsn * r], axis=-1)
-        return dax, dah, dah @ w + dh * z, dc
+        return dax, dah, m.product * (dah @ w) + dh * z, dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
         """dW = sum of dah h'^T."""
@@ -185,17 +195,18 @@ class GRUResetBefore:
         self.f, self.g = f, g
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + W_n (r h') + b_n), h = (1 - z) n + z h'."""
         (ar, az, an), (wr, wz, wn), (br, bz, bn) = split(a, 3), np.split(w, 3), np.split(b, 3)
-        sr, sz = ar + h @ wr.T + br, az + h @ wz.T + bz
+        seen = m.product * h
+        sr, sz = ar + seen @ wr.T + br, az + seen @ wz.T + bz
         r, z = self.f(sr), self.f(sz)
-        sn = an + (r * h) @ wn.T + bn
+        sn = an + (r * seen) @ wn.T + bn
         return (1 - z) * self.g(sn) + z * h, c, (sr, sz, sn)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h, then n; the gradient of r h' goes to both factors."""
         sr, sz, sn = saved
@@ -203,10 +214,10 @@ class GRUResetBefore:
         wr, wz, wn = np.split(w, 3)
         dz, dn = dh * (h - n), dh * (1 - z)
         dsn = dn * self.g.slope(sn)
-        drh = dsn @ wn
+        drh = m.product * (dsn @ wn)
         dsr, dsz = drh * h * self.f.slope(sr), dz * self.f.slope(sz)
         da = np.concatenate([dsr, dsz, dsn], axis=-1)
-        return da, da, dsr @ wr + dsz @ wz + drh * r + dh * z, dc
+        return da, da, m.product * (dsr @ wr + dsz @ wz) + drh * r + dh * z, dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
         """dW_r and dW_z as ever; dW_n = sum of da_n (r h')^T."""

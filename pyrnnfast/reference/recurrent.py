@@ -13,6 +13,7 @@ import numpy as np
 
 from pyrnnfast._types import Array, Integers, Options
 from pyrnnfast.reference.cells import PLAIN, Cell, Saved, make_cell, peephole_gradient
+from pyrnnfast.reference.dropout import Drops, Rates
 from pyrnnfast.reference.philox import dropout_mask
 
 ISA = "reference"
@@ -59,10 +60,11 @@ class Pack:
 class _Run:
     """What one layer's one direction keeps, in that direction's order of steps."""
 
-    x: Array  # [T, N, inputs], zero past the rows' ends
+    x: Array  # [T, N, inputs], zero past the rows' ends, masked
     h: Array  # [T, N, H], the state before each step
     c: Array
     saved: list[Saved]
+    drops: Drops
 
 
 @dataclass(frozen=True)
@@ -105,19 +107,26 @@ def _product(x: Array, w: Array) -> Array:
 
 
 def _run_forward(
-    cell: Cell, weights: _Weights, x: Array, h: Array, c: Array, lengths: Integers, keep: bool
+    cell: Cell,
+    weights: _Weights,
+    x: Array,
+    h: Array,
+    c: Array,
+    lengths: Integers,
+    keep: bool,
+    drops: Drops,
 ) -> tuple[Array, Array, Array, _Run]:
     """Run one layer in one direction over x [T, N, inputs]; a row stops at its length."""
     w_ih, w_hh, b_ih, b_hh, p = weights
     T, N, H = x.shape[0], x.shape[1], w_hh.shape[1]
+    x = x * drops.input
     a = _product(x, w_ih.T) + b_ih
     y = np.zeros((T, N, H), x.dtype)
-    run = _Run(
-        x, np.zeros((T if keep else 0, N, H), x.dtype), np.zeros((T if keep else 0, N, H), x.dtype), []
-    )
+    before, before_c = (np.zeros((T if keep else 0, N, H), x.dtype) for _ in "hc")
+    run = _Run(x, before, before_c, [], drops)
     for s in range(T if N else 0):
         active = (s < lengths)[:, None]
-        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p)
+        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p, drops.masks(s))
         if keep:
             run.h[s], run.c[s] = h, c
             run.saved.append(saved)
@@ -136,7 +145,9 @@ def _run_backward(
     dah = np.zeros_like(dax)
     for s in reversed(range(T if N else 0)):
         active = (s < lengths)[:, None]
-        dax_s, dah_s, dh_old, dc_old = cell.back(run.saved[s], run.h[s], run.c[s], w_hh, p, dh + dy[s], dc)
+        dax_s, dah_s, dh_old, dc_old = cell.back(
+            run.saved[s], run.h[s], run.c[s], w_hh, p, run.drops.masks(s), dh + dy[s], dc
+        )
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
     # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
@@ -146,10 +157,10 @@ def _run_backward(
     dweights += [] if p is None else [np.zeros_like(p)]
     if did.any():
         saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
-        dweights[1] = cell.recurrent_gradient(dah_did, run.h[did], saved)
+        dweights[1] = cell.recurrent_gradient(dah_did, (run.h * run.drops.product)[did], saved)
         if p is not None:
             dweights[4] = peephole_gradient(dah_did, run.c[did], saved)
-    return _product(dax, w_ih), dh, dc, dweights
+    return _product(dax, w_ih) * run.drops.input, dh, dc, dweights
 
 
 def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
@@ -175,6 +186,8 @@ def forward(
     training: bool,
     num_threads: int,
     embedding: Array | None = None,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
 ) -> tuple[Array, Array, Array | None, Tape | None]:
     """Run the stack over x [T, N, C]: see `pyrnnfast.functional.forward`."""
     ids, embeddings = (None, 0) if embedding is None else (x.copy(), len(embedding))
@@ -187,6 +200,7 @@ def forward(
     h0, c0 = (zero if h0 is None else h0), (zero if c0 is None else c0)
     hT, cT = np.empty_like(zero), np.empty_like(zero)
     runs = []
+    rates = Rates(input_dropout, recurrent_dropout, seed) if training else Rates(0.0, 0.0, seed)
     # Past a row's end x counts as zero, whatever is there.
     below = x if lengths is None else np.where(_active(T, ends)[:, :, None], x, x.dtype.type(0))
     for layer in range(L):
@@ -196,8 +210,9 @@ def forward(
         for direction in range(D):
             k = layer * D + direction
             source = _flip(below, ends) if direction == 1 else below
+            drops = Drops.draw(rates, k, source, H)
             y, hT[k], cT[k], run = _run_forward(
-                pack.cells[direction], pack.weights[k], source, h0[k], c0[k], ends, training
+                pack.cells[direction], pack.weights[k], source, h0[k], c0[k], ends, training, drops
             )
             outputs.append(_flip(y, ends) if direction == 1 else y)
             runs.append(run)

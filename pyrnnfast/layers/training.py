@@ -1,0 +1,38 @@
+"""What the recurrent layers may do otherwise in training: their keyword arguments, each with its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from pyrnnfast import validation
+
+DROPS = ("input_dropout", "recurrent_dropout")
+
+
+class Training(TypedDict, total=False):
+    """Keyword arguments of `RNN`, `LSTM` and `GRU`; without them nothing of it is done."""
+
+    input_dropout: float
+    """The probability that a unit of a layer's input x is zeroed, in training, at all steps of a sequence;
+    what is kept is multiplied by 1 / (1 - p). Each row, layer and direction has a mask of its own, which all
+    gates share (Gal and Ghahramani 2016; the `dropout` of Keras)."""
+    recurrent_dropout: float
+    """The same of h' where it enters the recurrent product: not on GRU's direct path from h' to h, nor in
+    y."""
+
+
+def check(owner: str, given: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the dropout arguments, and those of `cell_options.check`; owner: the class that errors name.
+
+    Raises TypeError for a name that `Training` does not have, or a wrong type, ValueError for a wrong range.
+    """
+    for name in given.keys() - Training.__annotations__.keys():
+        raise TypeError(f"{owner}() got an unexpected keyword argument {name!r}")
+    drops = {name: validation.probability(name, given.get(name, 0.0)) for name in DROPS}
+    return drops, {name: value for name, value in given.items() if name not in drops}
+
+
+def describe(layer: Any) -> str:
+    """Write what is not the default as arguments: ", input_dropout=0.2"."""
+    return "".join(f", {name}={getattr(layer, name):g}" for name in DROPS if getattr(layer, name))
