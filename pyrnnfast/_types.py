@@ -48,3 +48,5 @@ class Options(NamedTuple):
     """LSTM: the forget gate is 1 - i."""
     peephole: bool = False
     """LSTM: the gates see the cell state; one more weight for each layer and direction, [3 * H]."""
+    zoneout: tuple[float, ...] = ()
+    """The probability that a unit keeps its old value, LSTM (of c, of h), else (of h,); () for none."""

@@ -1,10 +1,12 @@
-"""What a cell may do otherwise than its plain form, with the semantics of ONNX's RNN, GRU and LSTM: checked.
+"""What a cell may do otherwise than its plain form: checked. The first four have ONNX's semantics.
 
     peephole      LSTM: the sums of i and f see the cell state before the step, that of o the one after it
     coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
     activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
                   f (gates r z), g (candidate); for the RNN f
+    zoneout       in training each unit of h, of the LSTM's c too, keeps its old value at a step with this
+                  probability (Krueger et al. 2016); in eval p old + (1 - p) new. For the LSTM (p_c, p_h)
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -60,10 +62,12 @@ def check(
     coupled: object = False,
     clip: object = None,
     activations: object = None,
+    zoneout: object = (),
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
 
     clip: a number above 0; None for none. activations: those of one direction, for all, or of each in turn.
+    zoneout: from 0 to below 1; () for none.
     Raises TypeError for a wrong type, ValueError for a wrong name, range or number, and for options that the
     cell does not have.
     """
@@ -78,6 +82,7 @@ def check(
         math.inf if clip is None else validation.number("clip", clip, above=0, infinite=True),
         bool(coupled),
         bool(peephole),
+        _zoneout(zoneout, cell),
     )
     return None if options == Options((PLAIN[cell],) * directions) else options
 
@@ -108,6 +113,16 @@ def _activation(where: str, value: object) -> Activation:
     return Activation(name, *numbers)
 
 
+def _zoneout(value: object, cell: str) -> tuple[float, ...]:
+    expected = "a pair (p_c, p_h) for the cell lstm" if cell == "lstm" else f"one number for the cell {cell}"
+    given = value if isinstance(value, (tuple, list)) else (value,)
+    if given and len(given) != 1 + (cell == "lstm"):
+        error = ValueError if isinstance(value, (tuple, list)) else TypeError
+        raise error(f"zoneout must be {expected}, got {value!r}")
+    each = tuple(validation.number("zoneout", p, at_least=0, below=1) for p in given)
+    return each if any(each) else ()
+
+
 def arguments(options: Options | None) -> dict[str, Any]:
     """Return the arguments of `check` that give these options."""
     if options is None:
@@ -133,4 +148,6 @@ def describe(options: Options | None, cell: str) -> str:
         several = options.activations[: len(set(options.activations))]
         items = [_item(each) for part in several for each in part]
         text += f", activations={[item if len(item) > 1 else item[0] for item in items]}"
+    if options.zoneout:
+        text += f", zoneout={options.zoneout if len(options.zoneout) > 1 else options.zoneout[0]}"
     return text

@@ -67,6 +67,7 @@ def pack(
     coupled: bool = False,
     clip: float | None = None,
     activations: Sequence[ActivationLike] | None = None,
+    zoneout: float | Sequence[float] = (),
 ) -> PackHandle:
     """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
 
@@ -75,7 +76,7 @@ def pack(
     first layer [G * H, D * H]), weight_hh [G * H, H], with bias bias_ih and bias_hh [G * H], and with
     peephole weight_peephole [3 * H], order i f o.
     isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
-    peephole, coupled, clip, activations: see `pyrnnfast.cell_options`.
+    peephole, coupled, clip, activations, zoneout: see `pyrnnfast.cell_options`.
     Returns a handle that has seen the values of now: later changes of the arrays do not reach it.
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape, count or name.
     """
@@ -85,7 +86,7 @@ def pack(
     backend = _backend.current()
     if isa is not None:
         validation.choice("isa", isa, backend.available_isas())
-    options = cell_options.check(cell, 2 if two_way else 1, peephole, coupled, clip, activations)
+    options = cell_options.check(cell, 2 if two_way else 1, peephole, coupled, clip, activations, zoneout)
     checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias, bool(peephole))
     packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa, options)
     return packed
@@ -117,8 +118,8 @@ def forward(
     dropout: the probability that an output of a layer is zeroed for the layer above, in training only.
     input_dropout, recurrent_dropout: the probability that a unit of each layer's input, or of h' in its
     recurrent product, is zeroed at all steps of a sequence, in training only: see `pyrnnfast.LSTM`.
-    seed: 0 to 2**64 - 1, the masks' seed; needed when dropout is at work.
-    training: keep a tape for `backward`, and apply dropout.
+    seed: 0 to 2**64 - 1, the masks' seed; needed when dropout or zoneout is at work.
+    training: keep a tape for `backward`, and apply dropout and zoneout.
     num_threads: 1 to 1024; the process's number by default. It never changes a bit of the result.
     Returns ForwardResult(y, state, tape).
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
@@ -146,8 +147,8 @@ def forward(
     p_recurrent = validation.probability("recurrent_dropout", recurrent_dropout)
     if seed is not None:
         seed = validation.seed(seed)
-    elif keep and (p * (packed.num_layers - 1) > 0 or p_input > 0 or p_recurrent > 0):
-        raise ValueError("seed must be an integer from 0 to 2**64 - 1 where dropout is at work, got None")
+    elif keep and (p * (packed.num_layers - 1) > 0 or p_input > 0 or p_recurrent > 0 or zones(packed)):
+        raise ValueError("seed must be an integer from 0 to 2**64 - 1 where masks are drawn, got None")
     y, h, c, tape = backend.forward(
         packed,
         x,
@@ -163,6 +164,11 @@ def forward(
         p_recurrent,
     )
     return ForwardResult(y, h if c is None else (h, c), tape)
+
+
+def zones(packed: PackHandle) -> bool:
+    """Whether its cell has zoneout, which draws in training."""
+    return packed.options is not None and packed.options.zoneout != ()
 
 
 def backward(

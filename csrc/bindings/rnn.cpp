@@ -41,6 +41,14 @@ template <class T> std::vector<Options<T>> read_options(const py::object &given,
     }
     options.clip = T(given.attr("clip").cast<double>());
     options.coupled = given.attr("coupled").cast<bool>();
+    const auto zoneout = given.attr("zoneout").cast<std::vector<double>>();  // (p_c, p_h) or (p_h) or none
+    if (!zoneout.empty() && zoneout.size() != 1u + cell.cell_state)
+      throw py::value_error("options: got " + std::to_string(zoneout.size()) + " probabilities of zoneout");
+    for (std::size_t i = 0; i < zoneout.size(); ++i) {
+      const std::size_t which = cell.cell_state ? i : 1;
+      options.zoneout[which] = T(zoneout[i]);
+      options.zone_below[which] = uint32_t(zoneout[i] * 4294967296.0);
+    }
     all.push_back(options);
   }
   return all;

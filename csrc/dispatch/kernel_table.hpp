@@ -81,6 +81,16 @@ template <class T> struct Options {
   T clip;  // of sums, before their activation; infinity: none
   bool coupled;  // LSTM: f = 1 - i
   const T *peephole;  // [3][Hp] i f o, LSTM; null: none
+  T zoneout[2];  // of c (LSTM), of h: the probability
+  uint32_t zone_below[2];  // likewise: a unit keeps its old value where its random word is below
+};
+
+// Where a step's draws stand: Philox counter (step, user's row, unit / 4, tag + (i << 16)), i = 0 for c, 1
+// for h.
+struct Draws {
+  uint64_t seed;
+  uint32_t step, tag;
+  const int64_t *rows;  // [rows] the user's; null: inference, which draws nothing
 };
 
 // One phase of one forward step, for `rows` rows and the groups [group_begin, group_end).
@@ -106,6 +116,7 @@ template <class T> struct ForwardStep {
   const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
   bool keep;
   const Options<T> *options;  // of the general instantiation
+  Draws draws;  // likewise
 };
 
 // One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is
@@ -129,6 +140,7 @@ template <class T> struct BackwardStep {
   Size ldy;
   const int64_t *dy_rows;
   const Options<T> *options;  // of the general instantiation
+  Draws draws;  // likewise
 };
 
 struct DropoutArgs {

@@ -146,6 +146,7 @@ template <class T> class Backward {
       k.dc = flow.dc.data() + n0 * pack_.padded;
     }
     k.dh = flow.dh.data() + n0 * pack_.padded;
+    k.draws = tape_.draws(job.layer, job.direction, s, n0);
     set_mask(history, n0, k);
     if (phase == 0) output_gradient(job, s, n0, k, scratch_[share.member.id]);
     pack_.kernels.backward[pack_.general][int(pack_.cell.kind)][phase](k);

@@ -142,6 +142,7 @@ template <class T> class Forward {
       }
     }
     k.options = &weights.options;
+    if (args_.training) k.draws = tape_.draws(job.layer, job.direction, s, n0);
     pack_.kernels.forward[pack_.general][int(pack_.cell.kind)][phase](k);
   }
 

@@ -42,7 +42,7 @@ template <class T> struct History {
 };
 
 // What draws are for: the upper half of the last word of Philox's counter (2: sampling).
-enum class Purpose : uint32_t { between_layers = 1, input = 3, recurrent = 4 };
+enum class Purpose : uint32_t { between_layers = 1, input = 3, recurrent = 4, zoneout = 5 };  // 6: of h
 
 // Dropout: kept values are multiplied by 1 / (1 - p).
 template <class T> struct LayerDropout {
@@ -118,6 +118,12 @@ template <class T> struct Tape {
     const Size ld = row_stride<T>(padded), row = row_stride<T>(cell.slots * padded);
     const Size kept = 1 + cell.cell_state;
     return runs * (rows * ld * kept + total * (row + ld * (kept + cell.reset_state)));
+  }
+
+  // Where the draws of the rows from n0 on stand, at step s in training.
+  Draws draws(Size layer, Size direction, Size s, Size n0) const {
+    const Size run = layer * pack->directions + direction;
+    return {dropout.seed, uint32_t(s), uint32_t(run) + (uint32_t(Purpose::zoneout) << 16), clock.users(n0)};
   }
 
   History<T> &at(Size layer, Size direction) { return histories[layer * pack->directions + direction]; }

@@ -3,6 +3,7 @@
 
 #include "activation.hpp"
 #include "step.hpp"
+#include "zoneout.hpp"
 
 namespace pyrnnfast {
 namespace {
@@ -123,14 +124,15 @@ struct GeneralGruForward : GruForward {
   }
   static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec n = gate(*s.options, 1, load(acc)).value, z = gate(*s.options, 0, load(acc + kLanes)).value;
-    put_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
+    put_zoned_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
   }
 };
 
 struct GeneralGruBackward : GruBackward {
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const auto slot = [&](int k) { return get_slot(s.gates, s.ld_gates, s.padded, row, k, group); };
-    const vec dh = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Parts part = parts(s, zone_h, row, group, load(acc));
+    const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated n = gate(*s.options, 1, slot(0)), r = gate(*s.options, 0, slot(1));
     const Activated z = gate(*s.options, 0, slot(2));
     const vec dn = dh * (splat(1) - z.value) * n.slope;
@@ -138,7 +140,7 @@ struct GeneralGruBackward : GruBackward {
     put_gradient(s, row, 1, group, dn * slot(3) * r.slope);
     put_gradient(s, row, 2, group, dh * (h_prev - n.value) * z.slope);
     put_gradient(s, row, 3, group, dn * r.value);
-    store(s.dh + row * s.padded + group * kLanes, dh * z.value);
+    store(s.dh + row * s.padded + group * kLanes, fma(dh, z.value, part.before));
   }
 };
 
@@ -156,7 +158,7 @@ struct GeneralGruBeforeCandidate : GruBeforeCandidate {
     const vec sum = load(acc), n = gate(*s.options, 1, sum).value;
     const vec z = gate(*s.options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 1, group)).value;
     if (s.keep) put_slot(s, row, 2, group, sum);
-    put_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
+    put_zoned_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
   }
 };
 
@@ -165,11 +167,12 @@ struct GeneralGruBeforeBackward : GruBeforeBackward {
     const auto slot = [&](int which, int k) {
       return gate(*s.options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
     };
-    const vec dh = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Parts part = parts(s, zone_h, row, group, load(acc));
+    const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated z = slot(0, 1), n = slot(1, 2);
     put_gradient(s, row, 1, group, dh * (h_prev - n.value) * z.slope);
     put_gradient(s, row, 2, group, dh * (splat(1) - z.value) * n.slope);
-    store(s.dh + row * s.padded + group * kLanes, dh * z.value);
+    store(s.dh + row * s.padded + group * kLanes, fma(dh, z.value, part.before));
   }
 };
 

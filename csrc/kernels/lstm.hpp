@@ -5,6 +5,7 @@
 
 #include "activation.hpp"
 #include "step.hpp"
+#include "zoneout.hpp"
 
 namespace pyrnnfast {
 namespace {
@@ -53,7 +54,8 @@ struct LstmBackward {
 };
 
 // With any activations f g h, of clipped sums; with peepholes i, f += p c' and o += p c in the sums (Gers et
-// al. 2002), or with f = 1 - i (coupled). Slots keep the sums.
+// al. 2002), or with f = 1 - i (coupled). Slots keep the sums. With zoneout h sees the new cell state, before
+// it is zoned, and the peephole of o the one after.
 struct GeneralLstmForward : LstmForward {
   static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const Options<real> &options = *s.options;
@@ -68,17 +70,20 @@ struct GeneralLstmForward : LstmForward {
     }
     const vec i = gate(options, 0, sum[0]).value;
     const vec f = options.coupled ? splat(1) - i : gate(options, 0, sum[1]).value;
-    const vec c = fma(f, c_prev, i * gate(options, 1, sum[2]).value);
+    const vec c_new = fma(f, c_prev, i * gate(options, 1, sum[2]).value);
+    const vec c = zoned(s, zone_c, row, group, c_prev, c_new);
     store(s.c_next + state, c);
     if (p != nullptr) sum[3] = fma(load(p + 2 * s.padded), c, sum[3]);
     if (s.keep)
       for (int slot = 0; slot < 4; ++slot) put_slot(s, row, slot, group, sum[slot]);
     store(acc, sum[3]);
+    store(acc + kLanes, c_new);
   }
   static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
-    const vec c = load(s.c_next + row * s.ld + group * kLanes);
-    put_hidden(s, row, group,
-               gate(*s.options, 0, load(acc)).value * activated(s.options->activations[2], c).value);
+    const vec c_new = load(acc + kLanes);
+    put_zoned_hidden(s, row, group,
+                     gate(*s.options, 0, load(acc)).value *
+                         activated(s.options->activations[2], c_new).value);
   }
 };
 
@@ -89,25 +94,28 @@ struct GeneralLstmBackward : LstmBackward {
       return gate(options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
     };
     const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;
-    const vec dh = load(acc), c_prev = load(s.c_prev + state);
+    const Parts dh = parts(s, zone_h, row, group, load(acc));
+    const vec c_prev = load(s.c_prev + state);
     const real *p = options.peephole == nullptr ? nullptr : options.peephole + group * kLanes;
     const Activated i = slot(0, 0),
                     f = options.coupled ? Activated{splat(1) - i.value, splat(0)} : slot(0, 1);
     const Activated g = slot(1, 2), o = slot(0, 3),
-                    h = activated(options.activations[2], load(s.c_next + state));
-    const vec da_o = dh * h.value * o.slope;
-    vec dc = fma(dh * o.value, h.slope, load(s.dc + at));
+                    h = activated(options.activations[2], fma(f.value, c_prev, i.value * g.value));
+    const vec da_o = dh.after * h.value * o.slope;
+    vec dc = load(s.dc + at);
     if (p != nullptr) dc = fma(da_o, load(p + 2 * s.padded), dc);
+    const Parts dc_part = parts(s, zone_c, row, group, dc);
+    dc = fma(dh.after * o.value, h.slope, dc_part.after);
     const vec df = dc * c_prev, di = options.coupled ? dc * g.value - df : dc * g.value;
     const vec da_i = di * i.slope, da_f = options.coupled ? splat(0) : df * f.slope;
     put_gradient(s, row, 0, group, da_i);
     put_gradient(s, row, 1, group, da_f);
     put_gradient(s, row, 2, group, dc * i.value * g.slope);
     put_gradient(s, row, 3, group, da_o);
-    dc = dc * f.value;
+    dc = fma(dc, f.value, dc_part.before);
     if (p != nullptr) dc = fma(da_i, load(p), fma(da_f, load(p + s.padded), dc));
     store(s.dc + at, dc);
-    store(s.dh + at, splat(0));
+    store(s.dh + at, dh.before);
   }
 };
 

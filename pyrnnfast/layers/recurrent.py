@@ -123,7 +123,7 @@ class RecurrentLayer(Stack):
         """Make a `Stream` of N rows, which takes one step a call and keeps the state; it starts from zero.
 
         Raises TypeError unless N is an integer, ValueError where it is below 1, for a bidirectional layer,
-        which needs whole sequences, and in training mode where that draws masks for them.
+        which needs whole sequences, and in training mode where that draws masks.
         """
         return Stream(self, N)
 
@@ -197,7 +197,7 @@ class RNN(RecurrentLayer):
     PyTorch's, as all other weights) or "orthogonal".
     clip: the sum before f is held to -clip..clip; None for no clip. activations: one that takes f's place, a
     name or (name, alpha, beta), for each direction or for both: see `pyrnnfast.cell_options`.
-    training: input_dropout, recurrent_dropout: see `pyrnnfast.layers.training.Training`.
+    training: input_dropout, recurrent_dropout, zoneout: see `pyrnnfast.layers.training.Training`.
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 

@@ -129,8 +129,9 @@ class Stack(Module):
 
     @property
     def draws(self) -> bool:
-        """Whether a call in training draws masks for whole sequences."""
-        return self.input_dropout > 0 or self.recurrent_dropout > 0
+        """Whether a call in training draws masks inside of a layer."""
+        zones = self.options is not None and self.options.zoneout != ()
+        return self.input_dropout > 0 or self.recurrent_dropout > 0 or zones
 
     def add_gradients(self, dweights: list[Array]) -> None:
         """Add the weight gradients of `pyrnnfast.functional.backward` to `.grads`."""

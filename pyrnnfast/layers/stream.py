@@ -31,7 +31,7 @@ class Stream:
             raise ValueError("bidirectional must be False for a stream, got True")
         if layer.training and layer.draws:
             raise ValueError(
-                "the layer of a stream must be in eval mode where training draws masks for sequences, got "
+                "the layer of a stream must be in eval mode where training draws masks, got "
                 f"{layer} in training mode"
             )
         self._layer = layer

@@ -20,6 +20,9 @@ class Training(TypedDict, total=False):
     recurrent_dropout: float
     """The same of h' where it enters the recurrent product: not on GRU's direct path from h' to h, nor in
     y."""
+    zoneout: float | tuple[float, float]
+    """The probability that a unit of h keeps its old value at a step, in training; for the LSTM a pair, of c
+    and of h. In eval p old + (1 - p) new (Krueger et al. 2016)."""
 
 
 def check(owner: str, given: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:

@@ -61,7 +61,7 @@ def to_onnx(layer: RecurrentLayer, *, lengths: bool = False, state: bool = False
     has the inputs h0 and for the LSTM c0, [L * D, N, H]; else it starts from zero.
     The model has the input x, and the outputs y, h and for the LSTM c, shaped as those of the layer's call
     on a batch; T and N are free. `onnx.save` writes it. ONNX Runtime runs float32 only.
-    Returns a ModelProto. Raises TypeError for another object.
+    Returns a ModelProto. Raises TypeError for another object, ValueError for one with zoneout.
     """
     _check(layer)
     validation.flag("lengths", lengths)
@@ -106,6 +106,10 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
         found["direction"] = "bidirectional"
     if layer.cell.startswith("gru"):
         found["linear_before_reset"] = int(layer.cell == "gru")
+    if layer.options is not None and layer.options.zoneout:
+        raise ValueError(
+            f"zoneout must be 0 to be exported, ONNX has no such cell, got {layer}"
+        )
     options = layer.options or Options((cell_options.PLAIN[layer.cell],) * layer.num_directions)
     if options.clip < math.inf:
         found["clip"] = options.clip

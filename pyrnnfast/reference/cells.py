@@ -26,6 +26,15 @@ class Masks(NamedTuple):
 
     product: Array | float = 1.0
     """[N, H] factors of h' in the recurrent product."""
+    zone_c: Array | float | None = None
+    """[N, H] the part of c' in c; None without zoneout."""
+    zone_h: Array | float | None = None
+    """The same of h' in h; the time loop applies it."""
+
+
+def zoned(part: Array | float | None, old: Array, new: Array) -> Array:
+    """Zoneout (Krueger et al. 2016)."""
+    return new if part is None else part * old + (1 - part) * new
 
 
 class Cell(Protocol):
@@ -92,7 +101,8 @@ class Elman:
 class LSTM:
     """Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; order i f g o.
 
-    p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017).
+    p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017). With zoneout
+    h sees the new c, before it is zoned, and o's peephole the one after.
     """
 
     gates = 4
@@ -110,28 +120,31 @@ class LSTM:
             si, sf = si + pi * c, sf + pf * c
         i, g = self.f(si), self.g(sg)
         f = 1 - i if self.coupled else self.f(sf)
-        c_new = f * c + i * g
+        new = f * c + i * g
+        c_new = zoned(m.zone_c, c, new)
         if p is not None:
             so = so + po * c_new
-        return self.f(so) * self.h(c_new), c_new, (si, sf, sg, so, c_new)
+        return self.f(so) * self.h(new), c_new, (si, sf, sg, so, c_new)
 
     def back(
         self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h = o tanh(c), then c = f c' + i g, then the gates."""
-        si, sf, sg, so, c_new = saved
+        si, sf, sg, so, _ = saved
         i, g, o = self.f(si), self.g(sg), self.f(so)
         f = 1 - i if self.coupled else self.f(sf)
-        dso = dh * self.h(c_new) * self.f.slope(so)
-        dc_new = dc + dh * o * self.h.slope(c_new)
+        new = f * c + i * g
+        dso = dh * self.h(new) * self.f.slope(so)
         if p is not None:
             pi, pf, po = split(p, 3)
-            dc_new = dc_new + dso * po
+            dc = dc + dso * po
+        kept = 0.0 if m.zone_c is None else m.zone_c
+        dc_new = (1 - kept) * dc + dh * o * self.h.slope(new)
         di, df = dc_new * g, dc_new * c
         if self.coupled:
             di, df = di - df, np.zeros_like(df)
         dsi, dsf, dsg = di * self.f.slope(si), df * self.f.slope(sf), dc_new * i * self.g.slope(sg)
-        dc_old = dc_new * f
+        dc_old = dc_new * f + kept * dc
         if p is not None:
             dc_old = dc_old + dsi * pi + dsf * pf
         da = np.concatenate([dsi, dsf, dsg, dso], axis=-1)

@@ -1,4 +1,4 @@
-"""What is random in training: the masks of a call, of one layer and direction."""
+"""What is random in training: the masks of a call, of one layer and direction; and zoneout in inference."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import numpy as np
 
 from pyrnnfast._types import Array, DTypeLike
 from pyrnnfast.reference.cells import Masks
-from pyrnnfast.reference.philox import PURPOSE_INPUT, PURPOSE_RECURRENT, kept
+from pyrnnfast.reference.philox import (
+    PURPOSE_INPUT,
+    PURPOSE_RECURRENT,
+    PURPOSE_ZONE_C,
+    PURPOSE_ZONE_H,
+    kept,
+)
 
 Factors = Array | float
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How probable dropout is, and its seed; all 0 in inference."""
+    """How probable dropout and zoneout are; those of dropout 0 in inference."""
 
+    training: bool
     input: float
     recurrent: float
+    zone_c: float
+    zone_h: float
     seed: int
 
 
@@ -30,22 +39,35 @@ class Drops:
     """[N, inputs] factors of x, the same at each step; 1 without dropout."""
     product: Factors
     """[N, H] factors of h' in the recurrent product, likewise."""
+    zone_c: Factors | None
+    """[T, N, H] the part of c' in c at each step: 0 or 1, in inference one number; None without zoneout."""
+    zone_h: Factors | None
 
     @classmethod
     def draw(cls, rates: Rates, number: int, x: Array, hidden: int) -> Drops:
         """Draw for x [T, N, inputs]; number: layer * D + direction."""
-        _, rows, inputs = x.shape
+        steps, rows, inputs = x.shape
 
         def factors(p: float, units: int, purpose: int) -> Factors:
             return sequence_factors(rows, units, p, rates.seed, number, purpose, x.dtype)
 
+        def zone(p: float, purpose: int) -> Factors | None:
+            if p == 0 or not rates.training:
+                return p or None
+            old: Array = ~kept(steps, rows, hidden, p, rates.seed, number, purpose)
+            return old.astype(x.dtype)
+
         return cls(
-            factors(rates.input, inputs, PURPOSE_INPUT), factors(rates.recurrent, hidden, PURPOSE_RECURRENT)
+            factors(rates.input, inputs, PURPOSE_INPUT),
+            factors(rates.recurrent, hidden, PURPOSE_RECURRENT),
+            zone(rates.zone_c, PURPOSE_ZONE_C),
+            zone(rates.zone_h, PURPOSE_ZONE_H),
         )
 
     def masks(self, step: int) -> Masks:
         """Return those of one step."""
-        return Masks(self.product)
+        zones = (z[step] if isinstance(z, np.ndarray) else z for z in (self.zone_c, self.zone_h))
+        return Masks(self.product, *zones)
 
 
 def sequence_factors(

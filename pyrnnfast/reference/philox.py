@@ -16,8 +16,9 @@ WEYL = (0x9E3779B9, 0xBB67AE85)
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
 
-PURPOSE_DROPOUT, PURPOSE_INPUT, PURPOSE_RECURRENT = 1, 3, 4
-"""In the upper half of the counter's last word: dropout between layers, of a layer's input, of h'."""
+PURPOSE_DROPOUT, PURPOSE_INPUT, PURPOSE_RECURRENT, PURPOSE_ZONE_C, PURPOSE_ZONE_H = 1, 3, 4, 5, 6
+"""In the upper half of the counter's last word: dropout between layers, of a layer's input, of h';
+zoneout."""
 
 
 def philox(counter: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], seed: int) -> Array:

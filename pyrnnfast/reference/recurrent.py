@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pyrnnfast._types import Array, Integers, Options
-from pyrnnfast.reference.cells import PLAIN, Cell, Saved, make_cell, peephole_gradient
+from pyrnnfast.reference.cells import PLAIN, Cell, Saved, make_cell, peephole_gradient, zoned
 from pyrnnfast.reference.dropout import Drops, Rates
 from pyrnnfast.reference.philox import dropout_mask
 
@@ -126,7 +126,9 @@ def _run_forward(
     run = _Run(x, before, before_c, [], drops)
     for s in range(T if N else 0):
         active = (s < lengths)[:, None]
-        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p, drops.masks(s))
+        masks = drops.masks(s)
+        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p, masks)
+        h_new = zoned(masks.zone_h, h, h_new)
         if keep:
             run.h[s], run.c[s] = h, c
             run.saved.append(saved)
@@ -145,9 +147,12 @@ def _run_backward(
     dah = np.zeros_like(dax)
     for s in reversed(range(T if N else 0)):
         active = (s < lengths)[:, None]
+        masks, dh_s = run.drops.masks(s), dh + dy[s]
+        kept = 0.0 if masks.zone_h is None else masks.zone_h
         dax_s, dah_s, dh_old, dc_old = cell.back(
-            run.saved[s], run.h[s], run.c[s], w_hh, p, run.drops.masks(s), dh + dy[s], dc
+            run.saved[s], run.h[s], run.c[s], w_hh, p, masks, (1 - kept) * dh_s, dc
         )
+        dh_old = dh_old + kept * dh_s
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
     # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
@@ -200,7 +205,9 @@ def forward(
     h0, c0 = (zero if h0 is None else h0), (zero if c0 is None else c0)
     hT, cT = np.empty_like(zero), np.empty_like(zero)
     runs = []
-    rates = Rates(input_dropout, recurrent_dropout, seed) if training else Rates(0.0, 0.0, seed)
+    zoneout = () if pack.options is None else pack.options.zoneout
+    zones = (0.0, 0.0, *zoneout)[-2:]
+    rates = Rates(training, input_dropout * training, recurrent_dropout * training, *zones, seed)
     # Past a row's end x counts as zero, whatever is there.
     below = x if lengths is None else np.where(_active(T, ends)[:, :, None], x, x.dtype.type(0))
     for layer in range(L):
