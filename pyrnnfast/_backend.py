@@ -154,8 +154,12 @@ class Backend(Protocol):
         dcT: Array | None,
         input_gradient: bool,
         num_threads: int,
+        grad_norms: Array | None = None,
     ) -> tuple[Array | None, Array, Array | None, list[Array]]:
-        """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights."""
+        """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights.
+
+        grad_norms: float64 [L * D, T], which gets the norm of dL/dh at each step.
+        """
 
     def generate(
         self,

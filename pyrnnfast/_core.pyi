@@ -133,6 +133,7 @@ def backward(
     dcT: Array | None,
     input_gradient: bool,
     num_threads: int,
+    grad_norms: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]: ...
 def generate(
     pack: Pack,

@@ -50,3 +50,5 @@ class Options(NamedTuple):
     """LSTM: the gates see the cell state; one more weight for each layer and direction, [3 * H]."""
     zoneout: tuple[float, ...] = ()
     """The probability that a unit keeps its old value, LSTM (of c, of h), else (of h,); () for none."""
+    grad_clip: float = math.inf
+    """In backward the gradients of sums are held to -grad_clip..grad_clip."""

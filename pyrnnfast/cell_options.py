@@ -7,6 +7,8 @@
                   f (gates r z), g (candidate); for the RNN f
     zoneout       in training each unit of h, of the LSTM's c too, keeps its old value at a step with this
                   probability (Krueger et al. 2016); in eval p old + (1 - p) new. For the LSTM (p_c, p_h)
+    grad_clip     in backward the gradient of each gate's sum is held to -grad_clip..grad_clip, at every step,
+                  before it goes on to the weights, x, h' and c' (Graves 2013)
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -63,11 +65,12 @@ def check(
     clip: object = None,
     activations: object = None,
     zoneout: object = (),
+    grad_clip: object = None,
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
 
-    clip: a number above 0; None for none. activations: those of one direction, for all, or of each in turn.
-    zoneout: from 0 to below 1; () for none.
+    clip, grad_clip: a number above 0; None for none. zoneout: from 0 to below 1; () for none.
+    activations: those of one direction, for all, or of each in turn.
     Raises TypeError for a wrong type, ValueError for a wrong name, range or number, and for options that the
     cell does not have.
     """
@@ -83,6 +86,7 @@ def check(
         bool(coupled),
         bool(peephole),
         _zoneout(zoneout, cell),
+        math.inf if grad_clip is None else validation.number("grad_clip", grad_clip, above=0, infinite=True),
     )
     return None if options == Options((PLAIN[cell],) * directions) else options
 
@@ -150,4 +154,5 @@ def describe(options: Options | None, cell: str) -> str:
         text += f", activations={[item if len(item) > 1 else item[0] for item in items]}"
     if options.zoneout:
         text += f", zoneout={options.zoneout if len(options.zoneout) > 1 else options.zoneout[0]}"
+    text += f", grad_clip={options.grad_clip:g}" if options.grad_clip < math.inf else ""
     return text

@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from pyrnnfast import _backend, cell_options, validation
 from pyrnnfast._backend import PackHandle, TapeHandle
 from pyrnnfast._types import ActivationLike, AnyIntegers, Array, ArrayLike, State
@@ -68,6 +70,7 @@ def pack(
     clip: float | None = None,
     activations: Sequence[ActivationLike] | None = None,
     zoneout: float | Sequence[float] = (),
+    grad_clip: float | None = None,
 ) -> PackHandle:
     """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
 
@@ -76,7 +79,7 @@ def pack(
     first layer [G * H, D * H]), weight_hh [G * H, H], with bias bias_ih and bias_hh [G * H], and with
     peephole weight_peephole [3 * H], order i f o.
     isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
-    peephole, coupled, clip, activations, zoneout: see `pyrnnfast.cell_options`.
+    peephole, coupled, clip, activations, zoneout, grad_clip: see `pyrnnfast.cell_options`.
     Returns a handle that has seen the values of now: later changes of the arrays do not reach it.
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape, count or name.
     """
@@ -86,7 +89,9 @@ def pack(
     backend = _backend.current()
     if isa is not None:
         validation.choice("isa", isa, backend.available_isas())
-    options = cell_options.check(cell, 2 if two_way else 1, peephole, coupled, clip, activations, zoneout)
+    options = cell_options.check(
+        cell, 2 if two_way else 1, peephole, coupled, clip, activations, zoneout, grad_clip
+    )
     checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias, bool(peephole))
     packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa, options)
     return packed
@@ -178,6 +183,7 @@ def backward(
     *,
     input_gradient: bool = True,
     num_threads: int | None = None,
+    grad_norms: Array | None = None,
 ) -> BackwardResult:
     """Backpropagate through the call of `forward` that gave the tape; it may be done again on the same tape.
 
@@ -186,6 +192,8 @@ def backward(
     zeros by default.
     input_gradient: False spares the work for dx.
     num_threads: as in `forward`; it never changes a bit of the result.
+    grad_norms: an array [L * D, T] of float64, which gets the norm of dL/dh at each step, over all rows and
+    units: of all that reaches h, from y, from the step after it and from the final state.
     Returns BackwardResult(dx, dstate, dweights).
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape.
     """
@@ -199,5 +207,12 @@ def backward(
     shape = (packed.num_layers * directions, tape.rows, hidden)
     dh, dc = validation.state("dstate", dstate, packed.cell, packed.dtype, shape, parts_optional=True)
     with_dx = validation.flag("input_gradient", input_gradient)
-    dx, dh0, dc0, dweights = backend.backward(tape, dy, dh, dc, with_dx, validation.num_threads(num_threads))
+    if grad_norms is not None:
+        validation.fits("grad_norms", validation.writable("grad_norms", grad_norms), (shape[0], tape.steps))
+    norms = None if grad_norms is None else np.empty((shape[0], tape.steps))
+    dx, dh0, dc0, dweights = backend.backward(
+        tape, dy, dh, dc, with_dx, validation.num_threads(num_threads), norms
+    )
+    if grad_norms is not None:
+        grad_norms[...] = norms
     return BackwardResult(dx, dh0 if dc0 is None else (dh0, dc0), dweights)

@@ -41,6 +41,7 @@ template <class T> std::vector<Options<T>> read_options(const py::object &given,
     }
     options.clip = T(given.attr("clip").cast<double>());
     options.coupled = given.attr("coupled").cast<bool>();
+    options.grad_clip = T(given.attr("grad_clip").cast<double>());
     const auto zoneout = given.attr("zoneout").cast<std::vector<double>>();  // (p_c, p_h) or (p_h) or none
     if (!zoneout.empty() && zoneout.size() != 1u + cell.cell_state)
       throw py::value_error("options: got " + std::to_string(zoneout.size()) + " probabilities of zoneout");
@@ -222,7 +223,7 @@ py::object py_infer(const PyPack &pack, const py::handle &x, const py::handle &s
 
 template <class T>
 py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py::object &dh,
-                       const py::object &dc, bool input_gradient, int threads) {
+                       const py::object &dc, bool input_gradient, int threads, const py::object &grad_norms) {
   const Pack<T> &pack = *tape.pack;
   const Size steps = tape.steps, N = tape.rows, H = pack.hidden, L = pack.layers, D = pack.directions,
              G = pack.cell.gates;
@@ -247,6 +248,8 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
                        {},
                        threads_of(threads),
                        signal_check()};
+  if (!grad_norms.is_none())
+    args.grad_norms = expect_array<double>(grad_norms, {L * D, steps}, "grad_norms").mutable_data();
   py::list gradients;
   const auto add = [&](const Extents &shape) {
     auto array = new_array<T>(shape);
@@ -272,10 +275,11 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
 }
 
 py::tuple py_backward(PyTape &tape, const py::object &dy, const py::object &dh, const py::object &dc,
-                      bool input_gradient, int threads) {
+                      bool input_gradient, int threads, const py::object &grad_norms) {
   const bool bias = tape.pack.cast<const PyPack &>().bias;
-  return std::visit([&](auto &t) { return run_backward(*t, bias, dy, dh, dc, input_gradient, threads); },
-                    tape.tape);
+  return std::visit(
+      [&](auto &t) { return run_backward(*t, bias, dy, dh, dc, input_gradient, threads, grad_norms); },
+      tape.tape);
 }
 
 }  // namespace
@@ -315,6 +319,7 @@ void register_rnn(py::module_ &m) {
   m.def("infer", &py_infer, "pack"_a, "x"_a, "state"_a,
         "The quick way of a small call; returns (y, state), or None, where validation has the say.");
   m.def("backward", &py_backward, "tape"_a, "dy"_a, "dhT"_a, "dcT"_a, "input_gradient"_a, "num_threads"_a,
+        "grad_norms"_a = py::none(),
         "BPTT through a tape; returns (dx or None, dh0, dc0 or None, gradients of the weights in their "
         "order).");
 }

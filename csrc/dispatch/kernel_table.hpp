@@ -82,6 +82,7 @@ template <class T> struct Options {
   bool coupled;  // LSTM: f = 1 - i
   const T *peephole;  // [3][Hp] i f o, LSTM; null: none
   T zoneout[2];  // of c (LSTM), of h: the probability
+  T grad_clip;  // of the gradients of sums, in backward; infinity: none
   uint32_t zone_below[2];  // likewise: a unit keeps its old value where its random word is below
 };
 
@@ -136,6 +137,7 @@ template <class T> struct BackwardStep {
   Size ld;  // stride of h, c, mask
   T *dh;  // [rows][padded] in: what reaches h other than through W_hh; out: the same for the step before
   T *dc;  // [rows][padded] LSTM, likewise
+  T *record;  // [rows][padded] out: the whole gradient of h; null: not wanted
   const T *dy;  // [..][ldy] gradient of the outputs, unpadded; null: zero
   Size ldy;
   const int64_t *dy_rows;

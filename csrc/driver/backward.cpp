@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "crew.hpp"
+#include "grad_norms.hpp"
 #include "input.hpp"
 #include "problem.hpp"
 #include "states.hpp"
@@ -21,7 +22,8 @@ template <class T> class Backward {
         plan_(make_plan(pack_, clock_, args.threads, true)),
         schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
         apart_(tape_.dropout.active() || tape_.dropout.input > 0 || pack_.directions > 1),
-        sums_(tape_, plan_.threads), crew_(plan_, clock_, args.interrupted) {
+        sums_(tape_, plan_.threads), norms_(tape_, plan_.chunk, args.grad_norms),
+        crew_(plan_, clock_, args.interrupted) {
     const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions, state = N * pack_.hidden;
     for (Size i = 0; i < L * D; ++i) {
       Flow flow;
@@ -42,6 +44,7 @@ template <class T> class Backward {
   bool run() {
     if (!crew_.run([&](Share &share) { work(share); })) return false;
     for (Size i = 0; i < pack_.layers * pack_.directions; ++i) initial_state(i);
+    norms_.finish();
     return true;
   }
 
@@ -71,6 +74,7 @@ template <class T> class Backward {
         sums_.add(job, flow_of(job).dgates.data(),
                   args_.weights[job.layer * pack_.directions + job.direction], share.member,
                   [&] { return crew_.go_on(share); });
+        norms_.add(job, share.member);
         input_gradient(job, share);
       }
       if (!crew_.end_stage(share, true)) return;
@@ -148,6 +152,7 @@ template <class T> class Backward {
     k.dh = flow.dh.data() + n0 * pack_.padded;
     k.draws = tape_.draws(job.layer, job.direction, s, n0);
     set_mask(history, n0, k);
+    if (phase == 0) k.record = norms_.at(job, s, n0);
     if (phase == 0) output_gradient(job, s, n0, k, scratch_[share.member.id]);
     pack_.kernels.backward[pack_.general][int(pack_.cell.kind)][phase](k);
   }
@@ -301,6 +306,7 @@ template <class T> class Backward {
   const Schedule schedule_;
   const bool apart_;  // every layer's dX is added to, or masked
   WeightGradientSum<T> sums_;
+  GradNorms<T> norms_;
   std::vector<Flow> flows_;
   std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][D*H]: dX of layers 1, 2, ...
   Size ld_input_;

@@ -46,6 +46,7 @@ template <class T> struct BackwardArgs {
   std::vector<WeightGradients<T>> weights;  // [L * D]
   int threads;
   std::function<bool()> interrupted;
+  double *grad_norms = nullptr;  // [L*D][T] out: norm of dL/dh at each step; null: not wanted
 };
 
 // Null in inference. Throws Interrupted when `interrupted` said so, std::bad_alloc before anything is

@@ -48,7 +48,7 @@ struct GeneralElmanBackward : ElmanBackward<false> {
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec sum = get_slot(s.gates, s.ld_gates, s.padded, row, 0, group);
     const Parts dh = parts(s, zone_h, row, group, load(acc));
-    put_gradient(s, row, 0, group, dh.after * gate(*s.options, 0, sum).slope);
+    put_gradient(s, row, 0, group, sum_gradient(*s.options, dh.after, gate(*s.options, 0, sum)));
     store(s.dh + row * s.padded + group * kLanes, dh.before);
   }
 };

@@ -135,10 +135,10 @@ struct GeneralGruBackward : GruBackward {
     const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated n = gate(*s.options, 1, slot(0)), r = gate(*s.options, 0, slot(1));
     const Activated z = gate(*s.options, 0, slot(2));
-    const vec dn = dh * (splat(1) - z.value) * n.slope;
+    const vec dn = sum_gradient(*s.options, dh * (splat(1) - z.value), n);
     put_gradient(s, row, 0, group, dn);
-    put_gradient(s, row, 1, group, dn * slot(3) * r.slope);
-    put_gradient(s, row, 2, group, dh * (h_prev - n.value) * z.slope);
+    put_gradient(s, row, 1, group, sum_gradient(*s.options, dn * slot(3), r));
+    put_gradient(s, row, 2, group, sum_gradient(*s.options, dh * (h_prev - n.value), z));
     put_gradient(s, row, 3, group, dn * r.value);
     store(s.dh + row * s.padded + group * kLanes, fma(dh, z.value, part.before));
   }
@@ -170,8 +170,8 @@ struct GeneralGruBeforeBackward : GruBeforeBackward {
     const Parts part = parts(s, zone_h, row, group, load(acc));
     const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated z = slot(0, 1), n = slot(1, 2);
-    put_gradient(s, row, 1, group, dh * (h_prev - n.value) * z.slope);
-    put_gradient(s, row, 2, group, dh * (splat(1) - z.value) * n.slope);
+    put_gradient(s, row, 1, group, sum_gradient(*s.options, dh * (h_prev - n.value), z));
+    put_gradient(s, row, 2, group, sum_gradient(*s.options, dh * (splat(1) - z.value), n));
     store(s.dh + row * s.padded + group * kLanes, fma(dh, z.value, part.before));
   }
 };
@@ -181,7 +181,7 @@ struct GeneralGruBeforeReset : GruBeforeReset {
     const vec d = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated r = gate(*s.options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 0, group));
     real *dh = s.dh + row * s.padded + group * kLanes;
-    put_gradient(s, row, 0, group, d * h_prev * r.slope);
+    put_gradient(s, row, 0, group, sum_gradient(*s.options, d * h_prev, r));
     store(dh, fma(d, r.value, load(dh)));
   }
 };

@@ -101,16 +101,17 @@ struct GeneralLstmBackward : LstmBackward {
                     f = options.coupled ? Activated{splat(1) - i.value, splat(0)} : slot(0, 1);
     const Activated g = slot(1, 2), o = slot(0, 3),
                     h = activated(options.activations[2], fma(f.value, c_prev, i.value * g.value));
-    const vec da_o = dh.after * h.value * o.slope;
+    const vec da_o = sum_gradient(options, dh.after * h.value, o);
     vec dc = load(s.dc + at);
     if (p != nullptr) dc = fma(da_o, load(p + 2 * s.padded), dc);
     const Parts dc_part = parts(s, zone_c, row, group, dc);
     dc = fma(dh.after * o.value, h.slope, dc_part.after);
     const vec df = dc * c_prev, di = options.coupled ? dc * g.value - df : dc * g.value;
-    const vec da_i = di * i.slope, da_f = options.coupled ? splat(0) : df * f.slope;
+    const vec da_i = sum_gradient(options, di, i);
+    const vec da_f = options.coupled ? splat(0) : sum_gradient(options, df, f);
     put_gradient(s, row, 0, group, da_i);
     put_gradient(s, row, 1, group, da_f);
-    put_gradient(s, row, 2, group, dc * i.value * g.slope);
+    put_gradient(s, row, 2, group, sum_gradient(options, dc * i.value, g));
     put_gradient(s, row, 3, group, da_o);
     dc = fma(dc, f.value, dc_part.before);
     if (p != nullptr) dc = fma(da_i, load(p), fma(da_f, load(p + s.padded), dc));

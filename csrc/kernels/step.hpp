@@ -49,6 +49,8 @@ template <class Phase> constexpr bool has_output(...) { return false; }
 // Whether the product is masked: then it is summed from zero, apart from what the accumulators start from.
 inline bool is_masked(const ForwardStep<real> &) { return false; }
 inline bool is_masked(const BackwardStep<real> &s) { return s.mask != nullptr; }
+inline real *record_of(const ForwardStep<real> &) { return nullptr; }
+inline real *record_of(const BackwardStep<real> &s) { return s.record; }
 template <class Phase>
 inline void add_start(const ForwardStep<real> &, Size, Size, const real *) {}
 template <class Phase>
@@ -90,6 +92,10 @@ inline void run_block(const Args &s, Size row, const RowTiles &tiles, Size group
   if (masked)
     for (Size r = 0; r < rows; ++r)
       for (Size g = 0; g < groups; ++g) add_start<Phase>(s, row + r, group + g, acc + r * ldc + g * kLanes);
+  if (real *record = record_of(s))
+    for (Size r = 0; r < rows; ++r)
+      for (Size g = 0; g < groups; ++g)
+        store(record + (row + r) * s.padded + (group + g) * kLanes, load(acc + r * ldc + g * kLanes));
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
       Phase::finish(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);

@@ -197,7 +197,8 @@ class RNN(RecurrentLayer):
     PyTorch's, as all other weights) or "orthogonal".
     clip: the sum before f is held to -clip..clip; None for no clip. activations: one that takes f's place, a
     name or (name, alpha, beta), for each direction or for both: see `pyrnnfast.cell_options`.
-    training: input_dropout, recurrent_dropout, zoneout: see `pyrnnfast.layers.training.Training`.
+    training: input_dropout, recurrent_dropout, zoneout, grad_clip, record_grad_norms: see
+    `pyrnnfast.layers.training.Training`.
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 

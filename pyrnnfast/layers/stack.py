@@ -48,10 +48,11 @@ class Stack(Module):
         options: Mapping[str, Any] | None = None,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        record_grad_norms: bool = False,
     ) -> None:
         """Create the weights; `suffix` is a format of their names, as "_l{layer}{reverse}".
 
-        options: arguments of `cell_options.check`. input_dropout, recurrent_dropout: checked.
+        options: arguments of `cell_options.check`. The others: checked.
         """
         super().__init__()
         self.cell = cell
@@ -65,6 +66,9 @@ class Stack(Module):
         self.num_directions = 2 if self.bidirectional else 1
         self.options = cell_options.check(cell, self.num_directions, **(options or {}))
         self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
+        self.record_grad_norms = record_grad_norms
+        self.grad_norms: Array | None = None
+        """[L * D, T] after `backward`, with record_grad_norms: the norm of dL/dh at each step."""
         self._packed: tuple[int, PackHandle] | None = None
         self._tapes: TapeSlot[Kept] = TapeSlot()
         validation.choice("recurrent_init", recurrent_init, ("uniform", "orthogonal"))
@@ -187,7 +191,10 @@ class Stack(Module):
 
     def _back(self, tape: TapeHandle, dy: Array | None, dstate: Any) -> tuple[Array, State]:
         """Add to the gradients; return those of x [T, N, C], or of an embedding, and of the initial state."""
-        dx, dstate0, dweights = functional.backward(tape, dy, dstate)
+        runs = self.num_layers * self.num_directions
+        norms = np.empty((runs, tape.steps)) if self.record_grad_norms else None
+        dx, dstate0, dweights = functional.backward(tape, dy, dstate, grad_norms=norms)
+        self.grad_norms = norms
         self._tapes.drop()
         self._add_gradients(self._by_name(dweights), fresh=True)
         assert dx is not None

@@ -107,9 +107,7 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
     if layer.cell.startswith("gru"):
         found["linear_before_reset"] = int(layer.cell == "gru")
     if layer.options is not None and layer.options.zoneout:
-        raise ValueError(
-            f"zoneout must be 0 to be exported, ONNX has no such cell, got {layer}"
-        )
+        raise ValueError(f"zoneout must be 0 to be exported, ONNX has no such cell, got {layer}")
     options = layer.options or Options((cell_options.PLAIN[layer.cell],) * layer.num_directions)
     if options.clip < math.inf:
         found["clip"] = options.clip

@@ -88,9 +88,9 @@ class Elman:
     def back(
         self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
-        """da = dh f'(s)."""
+        """da = dh f'(s), clipped as in every cell where grad_clip says so."""
         (s,) = saved
-        da = dh * self.f.slope(s)
+        da = self.f.back(dh, s)
         return da, da, m.product * (da @ w), dc
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved) -> Array:
@@ -134,7 +134,7 @@ class LSTM:
         i, g, o = self.f(si), self.g(sg), self.f(so)
         f = 1 - i if self.coupled else self.f(sf)
         new = f * c + i * g
-        dso = dh * self.h(new) * self.f.slope(so)
+        dso = self.f.back(dh * self.h(new), so)
         if p is not None:
             pi, pf, po = split(p, 3)
             dc = dc + dso * po
@@ -143,7 +143,7 @@ class LSTM:
         di, df = dc_new * g, dc_new * c
         if self.coupled:
             di, df = di - df, np.zeros_like(df)
-        dsi, dsf, dsg = di * self.f.slope(si), df * self.f.slope(sf), dc_new * i * self.g.slope(sg)
+        dsi, dsf, dsg = self.f.back(di, si), self.f.back(df, sf), self.g.back(dc_new * i, sg)
         dc_old = dc_new * f + kept * dc
         if p is not None:
             dc_old = dc_old + dsi * pi + dsf * pf
@@ -188,8 +188,8 @@ class GRU:
         sr, sz, sn, pn = saved
         r, z, n = self.f(sr), self.f(sz), self.g(sn)
         dz, dn = dh * (h - n), dh * (1 - z)
-        dsn = dn * self.g.slope(sn)
-        dsr, dsz = dsn * pn * self.f.slope(sr), dz * self.f.slope(sz)
+        dsn = self.g.back(dn, sn)
+        dsr, dsz = self.f.back(dsn * pn, sr), self.f.back(dz, sz)
         dax = np.concatenate([dsr, dsz, dsn], axis=-1)
         dah = np.concatenate([dsr, dsz, dsn * r], axis=-1)
         return dax, dah, m.product * (dah @ w) + dh * z, dc
@@ -226,9 +226,9 @@ class GRUResetBefore:
         r, z, n = self.f(sr), self.f(sz), self.g(sn)
         wr, wz, wn = np.split(w, 3)
         dz, dn = dh * (h - n), dh * (1 - z)
-        dsn = dn * self.g.slope(sn)
+        dsn = self.g.back(dn, sn)
         drh = m.product * (dsn @ wn)
-        dsr, dsz = drh * h * self.f.slope(sr), dz * self.f.slope(sz)
+        dsr, dsz = self.f.back(drh * h, sr), self.f.back(dz, sz)
         da = np.concatenate([dsr, dsz, dsn], axis=-1)
         return da, da, m.product * (dsr @ wr + dsz @ wz) + drh * r + dh * z, dc
 
@@ -248,9 +248,11 @@ PLAIN: dict[str, tuple[Activation, ...]] = {
 """The activations of each cell's plain form, in the order of `Options`."""
 
 
-def make_cell(name: str, activations: tuple[Activation, ...], clip: float, coupled: bool) -> Cell:
+def make_cell(
+    name: str, activations: tuple[Activation, ...], clip: float, coupled: bool, grad_clip: float
+) -> Cell:
     """Make the cell of one direction; clip acts on sums, not on the cell state that h sees."""
-    gates = [Gate(each, clip) for each in activations]
+    gates = [Gate(each, clip, grad_clip) for each in activations]
     if name == "lstm":
         return LSTM(gates[0], gates[1], Gate(activations[2]), coupled)
     if name == "gru":

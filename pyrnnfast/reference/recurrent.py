@@ -45,7 +45,7 @@ class Pack:
         self.hidden_size = weights[1].shape[1]
         self.dtype: np.dtype[Any] = weights[0].dtype
         how = options or Options((PLAIN[cell],) * self.num_directions)
-        self.cells = [make_cell(cell, each, how.clip, how.coupled) for each in how.activations]
+        self.cells = [make_cell(cell, each, how.clip, how.coupled, how.grad_clip) for each in how.activations]
         self.each = 2 + 2 * bias + how.peephole
         zero = np.zeros(self.cells[0].gates * self.hidden_size, self.dtype)
         # One (W_ih, W_hh, b_ih, b_hh, p) for each layer and direction; p None without peepholes.
@@ -139,15 +139,16 @@ def _run_forward(
 
 def _run_backward(
     cell: Cell, weights: _Weights, run: _Run, dy: Array, dh: Array, dc: Array, lengths: Integers
-) -> tuple[Array, Array, Array, list[Array]]:
-    """Differentiate `_run_forward`: gradients of y, h, c after -> of x, h, c before and of the weights."""
+) -> tuple[Array, Array, Array, list[Array], Array]:
+    """Differentiate `_run_forward`: gradients of y, h, c after -> of x, h, c before, the weights, each h."""
     w_ih, w_hh, _, b_hh, p = weights
     T, N, _ = dy.shape
     dax = np.zeros((T, N, len(b_hh)), dy.dtype)
-    dah = np.zeros_like(dax)
+    dah, whole = np.zeros_like(dax), np.zeros_like(dy)
     for s in reversed(range(T if N else 0)):
         active = (s < lengths)[:, None]
         masks, dh_s = run.drops.masks(s), dh + dy[s]
+        whole[s] = np.where(active, dh_s, 0)
         kept = 0.0 if masks.zone_h is None else masks.zone_h
         dax_s, dah_s, dh_old, dc_old = cell.back(
             run.saved[s], run.h[s], run.c[s], w_hh, p, masks, (1 - kept) * dh_s, dc
@@ -165,7 +166,7 @@ def _run_backward(
         dweights[1] = cell.recurrent_gradient(dah_did, (run.h * run.drops.product)[did], saved)
         if p is not None:
             dweights[4] = peephole_gradient(dah_did, run.c[did], saved)
-    return _product(dax, w_ih) * run.drops.input, dh, dc, dweights
+    return _product(dax, w_ih) * run.drops.input, dh, dc, dweights, whole
 
 
 def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
@@ -206,8 +207,8 @@ def forward(
     hT, cT = np.empty_like(zero), np.empty_like(zero)
     runs = []
     zoneout = () if pack.options is None else pack.options.zoneout
-    zones = (0.0, 0.0, *zoneout)[-2:]
-    rates = Rates(training, input_dropout * training, recurrent_dropout * training, *zones, seed)
+    zone_c, zone_h = (0.0, 0.0, *zoneout)[-2:]
+    rates = Rates(training, input_dropout * training, recurrent_dropout * training, zone_c, zone_h, seed)
     # Past a row's end x counts as zero, whatever is there.
     below = x if lengths is None else np.where(_active(T, ends)[:, :, None], x, x.dtype.type(0))
     for layer in range(L):
@@ -236,6 +237,7 @@ def backward(
     dcT: Array | None,
     input_gradient: bool,
     num_threads: int,
+    grad_norms: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]:
     """Differentiate `forward`: see `pyrnnfast.functional.backward`."""
     pack, T, N = tape.pack, tape.steps, tape.rows
@@ -253,7 +255,7 @@ def backward(
         for direction in range(D):
             k = layer * D + direction
             part = above[:, :, direction * H : (direction + 1) * H]
-            dx_part, dh0[k], dc0[k], gradients[k] = _run_backward(
+            dx_part, dh0[k], dc0[k], gradients[k], dh = _run_backward(
                 pack.cells[direction],
                 pack.weights[k],
                 tape.runs[k],
@@ -263,6 +265,9 @@ def backward(
                 ends,
             )
             dx = dx + (_flip(dx_part, ends) if direction == 1 else dx_part)
+            if grad_norms is not None:
+                dh = (_flip(dh, ends) if direction == 1 else dh).astype(np.float64)
+                grad_norms[k] = np.sqrt((dh**2).sum(axis=(1, 2)))
         above = _dropout(dx, layer - 1, tape.dropout, tape.seed) if layer > 0 else dx
     if tape.ids is not None:
         dx, above = above, np.zeros((tape.embeddings, pack.input_size), pack.dtype)
