@@ -122,7 +122,7 @@ def forward(
     lengths: [N] integers from 0 to T, in any order; T by default. Steps past a row's length are not run.
     dropout: the probability that an output of a layer is zeroed for the layer above, in training only.
     input_dropout, recurrent_dropout: the probability that a unit of each layer's input, or of h' in its
-    recurrent product, is zeroed at all steps of a sequence, in training only: see `pyrnnfast.LSTM`.
+    recurrent product, is zeroed at all steps of a sequence, in training: see `pyrnnfast.layers.training`.
     seed: 0 to 2**64 - 1, the masks' seed; needed when dropout or zoneout is at work.
     training: keep a tape for `backward`, and apply dropout and zoneout.
     num_threads: 1 to 1024; the process's number by default. It never changes a bit of the result.
@@ -152,7 +152,7 @@ def forward(
     p_recurrent = validation.probability("recurrent_dropout", recurrent_dropout)
     if seed is not None:
         seed = validation.seed(seed)
-    elif keep and (p * (packed.num_layers - 1) > 0 or p_input > 0 or p_recurrent > 0 or zones(packed)):
+    elif keep and (p * (packed.num_layers - 1) > 0 or p_input > 0 or p_recurrent > 0 or _zones(packed)):
         raise ValueError("seed must be an integer from 0 to 2**64 - 1 where masks are drawn, got None")
     y, h, c, tape = backend.forward(
         packed,
@@ -171,7 +171,7 @@ def forward(
     return ForwardResult(y, h if c is None else (h, c), tape)
 
 
-def zones(packed: PackHandle) -> bool:
+def _zones(packed: PackHandle) -> bool:
     """Whether its cell has zoneout, which draws in training."""
     return packed.options is not None and packed.options.zoneout != ()
 
@@ -192,7 +192,7 @@ def backward(
     zeros by default.
     input_gradient: False spares the work for dx.
     num_threads: as in `forward`; it never changes a bit of the result.
-    grad_norms: an array [L * D, T] of float64, which gets the norm of dL/dh at each step, over all rows and
+    grad_norms: an array [L * D, T] of float32 or float64, which gets the norm of dL/dh at each step, over all rows and
     units: of all that reaches h, from y, from the step after it and from the final state.
     Returns BackwardResult(dx, dstate, dweights).
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape.

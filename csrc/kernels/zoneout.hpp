@@ -10,20 +10,28 @@ namespace {
 
 enum Zone { zone_c, zone_h };
 
+constexpr int kDraws = kLanes < 4 ? 1 : kLanes / 4;  // of Philox, for one vector of units
+
+// A random word where it can be compared as a signed number.
+inline integer shifted(uint32_t word) { return integer(int64_t(word) - (int64_t(1) << 31)); }
+
 // The old value's part: in training 0 or 1. Never inlined: each cell would have a copy for each direction.
 __attribute__((noinline, noclone)) vec old_part(const Options<real> &options, const Draws &draws, Zone which,
                                                 Size row, Size group) {
   if (draws.rows == nullptr) return splat(options.zoneout[which]);
-  alignas(kBytes) real part[kLanes];
-  for (Size i = 0; i < kLanes;) {
-    const Size unit = group * kLanes + i;
-    const Philox random = philox(
-        {{draws.step, uint32_t(draws.rows[row]), uint32_t(unit / 4), draws.tag + (uint32_t(which) << 16)}},
-        draws.seed);
-    for (Size j = unit % 4; j < 4 && i < kLanes; ++j, ++i)
-      part[i] = random.word[j] < options.zone_below[which] ? real(1) : real(0);
+  const Size unit = group * kLanes;
+  const uint32_t user = uint32_t(draws.rows[row]), tag = draws.tag + (uint32_t(which) << 16);
+  alignas(kBytes) integer words[4 * kDraws];
+  for (int i = 0; i < kDraws; ++i) {
+    const Philox random = philox({{draws.step, user, uint32_t(unit / 4) + uint32_t(i), tag}}, draws.seed);
+    for (int j = 0; j < 4; ++j) words[4 * i + j] = shifted(random.word[j]);
   }
-  return load(part);
+  ivec drawn, below;
+  for (int i = 0; i < kLanes; ++i) {
+    drawn[i] = words[unit % 4 + i];
+    below[i] = shifted(options.zone_below[which]);
+  }
+  return drawn < below ? splat(1) : splat(0);
 }
 
 inline vec zoned(const ForwardStep<real> &s, Zone which, Size row, Size group, vec before, vec after) {
