@@ -192,8 +192,8 @@ def backward(
     zeros by default.
     input_gradient: False spares the work for dx.
     num_threads: as in `forward`; it never changes a bit of the result.
-    grad_norms: an array [L * D, T] of float32 or float64, which gets the norm of dL/dh at each step, over all rows and
-    units: of all that reaches h, from y, from the step after it and from the final state.
+    grad_norms: an array [L * D, T] of float32 or float64, which gets the norm of dL/dh at each step, over all
+    rows and units: of all that reaches h, from y, from the step after it and from the final state.
     Returns BackwardResult(dx, dstate, dweights).
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape.
     """
