@@ -10,8 +10,10 @@ from pyrnnfast.clipping import clip_grad_norm_, clip_grad_value_
 from pyrnnfast.layers.cells import GRUCell, LSTMCell, RNNCell
 from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding
+from pyrnnfast.layers.jordan import JordanRNN
 from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.one_gate import OneGateGRU
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
 from pyrnnfast.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from pyrnnfast.runtime import available_isas, get_num_threads, isa, set_num_threads, show_config
@@ -25,9 +27,11 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GRUCell",
+    "JordanRNN",
     "LSTMCell",
     "Linear",
     "Module",
+    "OneGateGRU",
     "RNNCell",
     "__version__",
     "available_isas",
@@ -46,6 +50,7 @@ _SUBMODULES = (
     "cli",
     "clipping",
     "functional",
+    "keras",
     "layers",
     "losses",
     "models",
@@ -81,5 +86,5 @@ def __getattr__(name: str) -> ModuleType:
 def __dir__() -> list[str]:
     import importlib.util  # here, as `import pyrnnfast` is quicker without
 
-    absent = {"torch"} if importlib.util.find_spec("torch") is None else set()
+    absent = {name for name in ("keras", "onnx", "torch") if importlib.util.find_spec(name) is None}
     return sorted({*__all__, *_SUBMODULES} - absent)

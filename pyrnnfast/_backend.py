@@ -29,7 +29,7 @@ class PackHandle(Protocol):
 
     @property
     def cell(self) -> str:
-        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before."""
+        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru, jordan."""
 
     @property
     def input_size(self) -> int:
@@ -107,8 +107,8 @@ class Backend(Protocol):
     def Pack(self) -> type[Any]:
         """Pack(cell, weights, num_layers, bidirectional, bias, isa=None, options=None).
 
-        weights: for each layer, for each direction: weight_ih, weight_hh, with bias bias_ih, bias_hh, and
-        with options.peephole weight_peephole.
+        weights: for each layer, for each direction: weight_ih, weight_hh, with bias bias_ih, bias_hh, then
+        those of `_sizes.extras`.
         """
 
     @property
@@ -131,12 +131,14 @@ class Backend(Protocol):
         training: bool,
         num_threads: int,
         embedding: Array | None = None,
+        cells: Array | None = None,
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
     ) -> tuple[Array, Array, Array | None, TapeHandle | None]:
         """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape.
 
         With embedding [V, C] the input is embedding[x], x [T, N] int64; backward's dx is the embedding's.
+        cells [T, N, D * H], of zeros, takes the cell state of every step of the top layer.
         """
 
     def infer(self, pack: PackHandle, x: object, state: object) -> tuple[Array, State] | None:
@@ -154,6 +156,7 @@ class Backend(Protocol):
         dcT: Array | None,
         input_gradient: bool,
         num_threads: int,
+        dcells: Array | None = None,
         grad_norms: Array | None = None,
     ) -> tuple[Array | None, Array, Array | None, list[Array]]:
         """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights.

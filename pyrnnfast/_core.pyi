@@ -92,6 +92,7 @@ class TensorStack:
         seed: int,
         num_threads: int,
         keep: bool,
+        clear: bool,
         reuse: Reuse | None,
     ) -> tuple[Any, Any, Any, Any] | None: ...
     def backward(
@@ -108,7 +109,8 @@ class TensorStack:
         dropout: float,
         seed: int,
         num_threads: int,
-    ) -> tuple[Any, Any, Any, list[Any]] | None: ...
+        reuse: Reuse | None,
+    ) -> tuple[Any, Any, Any, list[Any | None]] | None: ...
     def mask(self, form: str, x: Any, batch_sizes: Any, layer: int, dropout: float, seed: int) -> Any: ...
 
 def forward(
@@ -122,6 +124,7 @@ def forward(
     training: bool,
     num_threads: int,
     embedding: Array | None = None,
+    cells: Array | None = None,
     input_dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
@@ -133,6 +136,7 @@ def backward(
     dcT: Array | None,
     input_gradient: bool,
     num_threads: int,
+    dcells: Array | None = None,
     grad_norms: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]: ...
 def generate(

@@ -48,7 +48,19 @@ class Options(NamedTuple):
     """LSTM: the forget gate is 1 - i."""
     peephole: bool = False
     """LSTM: the gates see the cell state; one more weight for each layer and direction, [3 * H]."""
+    cell_clip: float = math.inf
+    """LSTM: c after the step is held to -cell_clip..cell_clip."""
+    layer_norm: bool = False
+    """Sums and the LSTM's cell state are normalised; `_sizes.extras` names the weights."""
     zoneout: tuple[float, ...] = ()
     """The probability that a unit keeps its old value, LSTM (of c, of h), else (of h,); () for none."""
     grad_clip: float = math.inf
     """In backward the gradients of sums are held to -grad_clip..grad_clip."""
+    general: bool = False
+    """Whether any of these differs from the cell's plain form; what follows acts outside of it."""
+    proj_size: int = 0
+    """P: h = W_hr h~; one more weight for each layer and direction, [P, H]. 0: none."""
+    proj_clip: float = math.inf
+    """The projected h is held to -proj_clip..proj_clip."""
+    merge: str = "concat"
+    """What becomes of two directions' outputs: concat, sum, mean or mul."""

@@ -1,12 +1,18 @@
-"""What a cell may do otherwise than its plain form: checked. The first four have ONNX's semantics.
+"""What a cell may do otherwise than its plain form: checked. Where nothing else is said, it is as in ONNX.
 
     peephole      LSTM: the sums of i and f see the cell state before the step, that of o the one after it
     coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
-    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRU
-                  f (gates r z), g (candidate); for the RNN f
+    cell_clip     LSTM: the new c is held to -cell_clip..cell_clip, before o and h see it (TensorFlow's
+                  LSTMCell); at the limit it has no gradient
+    activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRUs
+                  f (gates r z, or g), g (candidate); for the RNN f; for Jordan's f (hidden units), g (output)
+    layer_norm    RNN, LSTM and GRU: W_ih x and W_hh h' are normalised, each over the units of all gates
+                  together, before the biases are added, and the LSTM's cell state for the output (Ba et al.
+                  2016, eq. 20 to 22). Not with proj_size
     zoneout       in training each unit of h, of the LSTM's c too, keeps its old value at a step with this
-                  probability (Krueger et al. 2016); in eval p old + (1 - p) new. For the LSTM (p_c, p_h)
+                  probability (Krueger et al. 2016); in eval p old + (1 - p) new. For the LSTM (p_c, p_h). The
+                  last thing that a step does to c, after cell_clip, and to h, after a projection
     grad_clip     in backward the gradient of each gate's sum is held to -grad_clip..grad_clip, at every step,
                   before it goes on to the weights, x, h' and c' (Graves 2013)
 
@@ -27,7 +33,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pyrnnfast import validation
+from pyrnnfast import outputs, validation
 from pyrnnfast._types import Activation, Options
 
 DEFAULTS: dict[str, tuple[float, ...]] = {
@@ -53,6 +59,8 @@ PLAIN = {
     "lstm": (*GATED, Activation("tanh")),
     "gru": GATED,
     "gru_reset_before": GATED,
+    "one_gate_gru": GATED,
+    "jordan": (Activation("tanh"), Activation("affine", 1.0, 0.0)),
 }
 """The activations of each cell's plain form."""
 
@@ -64,13 +72,17 @@ def check(
     coupled: object = False,
     clip: object = None,
     activations: object = None,
+    cell_clip: object = None,
+    layer_norm: object = False,
     zoneout: object = (),
     grad_clip: object = None,
+    **of_outputs: object,
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
 
-    clip, grad_clip: a number above 0; None for none. zoneout: from 0 to below 1; () for none.
-    activations: those of one direction, for all, or of each in turn.
+    clip, cell_clip, grad_clip: a number above 0; None for none. activations: those of one direction, for all,
+    or of each in turn. zoneout: from 0 to below 1; () for none.
+    of_outputs: arguments of `outputs.check`.
     Raises TypeError for a wrong type, ValueError for a wrong name, range or number, and for options that the
     cell does not have.
     """
@@ -78,17 +90,37 @@ def check(
     for name, value in flags.items():
         if validation.flag(name, value) and cell != "lstm":
             raise ValueError(f"{name} must be False for the cell {cell}, got True")
+    held = outputs.limit("cell_clip", cell_clip)
+    if held < math.inf and cell != "lstm":
+        raise ValueError(f"cell_clip must be None for the cell {cell}, which has no cell state, got {held:g}")
+    if validation.flag("layer_norm", layer_norm) and cell in ("jordan", "one_gate_gru"):
+        raise ValueError(
+            f"layer_norm must be False for the cell {cell}, which it is not defined for, got True"
+        )
+    if layer_norm and coupled:
+        raise ValueError(
+            "coupled must be False with layer_norm=True, which would count the unused rows of f, got True"
+        )
     options = Options(
         (PLAIN[cell],) * directions
         if activations is None
         else _of_directions(activations, len(PLAIN[cell]), directions),
-        math.inf if clip is None else validation.number("clip", clip, above=0, infinite=True),
+        outputs.limit("clip", clip),
         bool(coupled),
         bool(peephole),
+        held,
+        bool(layer_norm),
         _zoneout(zoneout, cell),
-        math.inf if grad_clip is None else validation.number("grad_clip", grad_clip, above=0, infinite=True),
+        outputs.limit("grad_clip", grad_clip),
     )
-    return None if options == Options((PLAIN[cell],) * directions) else options
+    plain = Options((PLAIN[cell],) * directions)
+    options = options._replace(general=options != plain, **outputs.check(cell, directions, **of_outputs))
+    if options.layer_norm and options.proj_size:
+        raise ValueError(
+            "proj_size must be 0 with layer_norm=True, which does not say whether h is normalised too, "
+            f"got {options.proj_size}"
+        )
+    return None if options == plain else options
 
 
 def _of_directions(value: object, count: int, directions: int) -> tuple[tuple[Activation, ...], ...]:
@@ -131,8 +163,10 @@ def arguments(options: Options | None) -> dict[str, Any]:
     """Return the arguments of `check` that give these options."""
     if options is None:
         return {}
+    given = options._asdict()
+    del given["general"]
     return {
-        **options._asdict(),
+        **given,
         "activations": [_item(each) for part in options.activations for each in part],
     }
 
@@ -147,7 +181,9 @@ def describe(options: Options | None, cell: str) -> str:
     if options is None:
         return ""
     text = ", peephole=True" * options.peephole + ", coupled=True" * options.coupled
+    text += ", layer_norm=True" * options.layer_norm
     text += f", clip={options.clip:g}" if options.clip < math.inf else ""
+    text += f", cell_clip={options.cell_clip:g}" if options.cell_clip < math.inf else ""
     if set(options.activations) != {PLAIN[cell]}:
         several = options.activations[: len(set(options.activations))]
         items = [_item(each) for part in several for each in part]
@@ -155,4 +191,4 @@ def describe(options: Options | None, cell: str) -> str:
     if options.zoneout:
         text += f", zoneout={options.zoneout if len(options.zoneout) > 1 else options.zoneout[0]}"
     text += f", grad_clip={options.grad_clip:g}" if options.grad_clip < math.inf else ""
-    return text
+    return text + outputs.describe(options)

@@ -4,9 +4,9 @@
     y, state, tape = forward(packed, x, training=True)
     dx, dstate, dweights = backward(tape, dy)
 
-Letters: T steps, N rows, C inputs, H hidden units, G gates, L layers, D directions. Arrays are time-major
-here, and of the weights' dtype, float32 or float64; any strides will do (what is not contiguous or aligned is
-copied).
+Letters: T steps, N rows, C inputs, H hidden units, G gates, L layers, D directions, R outputs of a direction
+(H, or P of a projection). Arrays are time-major here, and of the weights' dtype, float32 or float64; any
+strides will do (what is not contiguous or aligned is copied).
 
 The cells, each with biases b_ih and b_hh beside W_ih x and W_hh h':
 
@@ -16,6 +16,9 @@ The cells, each with biases b_ih and b_hh beside W_ih x and W_hh h':
     gru                  n = tanh(W_in x + r (W_hn h' + b_hn)); h = (1 - z) n + z h'
                          Cho et al. 2014 as cuDNN and PyTorch compute it; order r z n
     gru_reset_before     n = tanh(W_in x + W_hn (r h')); h = (1 - z) n + z h'      Cho et al. 2014 as printed
+    jordan               h = f(W x + b + U o' + d), o = g(V h + c), o is the output and the state; rows of
+                         weight_hh: U, then V, of bias_hh: d, then c; the second half of the rows of weight_ih
+                         and bias_ih is unused. Jordan 1986; with outputs of another number: `JordanRNN`
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pyrnnfast import _backend, cell_options, validation
+from pyrnnfast import _backend, _sizes, cell_options, outputs, validation
 from pyrnnfast._backend import PackHandle, TapeHandle
 from pyrnnfast._types import ActivationLike, AnyIntegers, Array, ArrayLike, State
 
@@ -34,15 +37,20 @@ __all__ = ["BackwardResult", "ForwardResult", "PackHandle", "TapeHandle", "backw
 CELLS = tuple(validation.GATES)
 
 
-class ForwardResult(NamedTuple):
-    """What `forward` returns."""
-
+class _Forward(NamedTuple):
     y: Array
-    """[T, N, D * H], the top layer's outputs, zero past a row's length."""
+    """[T, N, D * R], merged [T, N, R]: the top layer's outputs, zero past a row's length."""
     state: State
-    """h [L * D, N, H] after each row's last step; (h, c) for the LSTM."""
+    """h [L * D, N, R] after each row's last step; (h, c) for the LSTM, c [L * D, N, H]."""
     tape: TapeHandle | None
     """What `backward` needs; None unless training."""
+
+
+class ForwardResult(_Forward):
+    """What `forward` returns: a tuple of y, state and tape, and beside it `cells`."""
+
+    cells: Array | None = None
+    """[T, N, D * H], the top layer's c of every step, zero past a row's length; None unless asked for."""
 
 
 class BackwardResult(NamedTuple):
@@ -69,17 +77,25 @@ def pack(
     coupled: bool = False,
     clip: float | None = None,
     activations: Sequence[ActivationLike] | None = None,
+    cell_clip: float | None = None,
+    layer_norm: bool = False,
     zoneout: float | Sequence[float] = (),
     grad_clip: float | None = None,
+    proj_size: int = 0,
+    proj_clip: float | None = None,
+    merge: str = "concat",
 ) -> PackHandle:
     """Copy weights into the layout that the kernels read; use the handle for as many calls as you like.
 
-    cell: "rnn_tanh", "rnn_relu", "lstm", "gru" or "gru_reset_before".
+    cell: "rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before", "one_gate_gru" or "jordan".
     weights: arrays in PyTorch's order, for each layer, for each direction: weight_ih [G * H, C] (above the
-    first layer [G * H, D * H]), weight_hh [G * H, H], with bias bias_ih and bias_hh [G * H], and with
-    peephole weight_peephole [3 * H], order i f o.
+    first layer [G * H, D * R], merged R), weight_hh [G * H, R], with bias bias_ih and bias_hh [G * H], with
+    proj_size weight_hr [P, H], with peephole weight_peephole [3 * H], order i f o, and with layer_norm the
+    gains norm_ih_weight and norm_hh_weight [G * H], and for the LSTM norm_c_weight and with bias norm_c_bias
+    [H].
     isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
-    peephole, coupled, clip, activations, zoneout, grad_clip: see `pyrnnfast.cell_options`.
+    peephole, coupled, clip, activations, cell_clip, layer_norm, zoneout, grad_clip: see
+    `pyrnnfast.cell_options`; proj_size, proj_clip, merge: see `pyrnnfast.outputs`.
     Returns a handle that has seen the values of now: later changes of the arrays do not reach it.
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape, count or name.
     """
@@ -89,10 +105,12 @@ def pack(
     backend = _backend.current()
     if isa is not None:
         validation.choice("isa", isa, backend.available_isas())
-    options = cell_options.check(
-        cell, 2 if two_way else 1, peephole, coupled, clip, activations, zoneout, grad_clip
-    )
-    checked, _, _ = validation.weights(weights, cell, layers, two_way, with_bias, bool(peephole))
+    of_cell = (peephole, coupled, clip, activations, cell_clip, layer_norm, zoneout, grad_clip)
+    of_outputs = {"proj_size": proj_size, "proj_clip": proj_clip, "merge": merge}
+    options = cell_options.check(cell, 2 if two_way else 1, *of_cell, **of_outputs)
+    checked = validation.weights(weights, cell, layers, two_way, with_bias, options)
+    if proj_size:
+        outputs.check_hidden(proj_size, len(checked[1]) // validation.GATES[cell])
     packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa, options)
     return packed
 
@@ -109,6 +127,7 @@ def forward(
     recurrent_dropout: float = 0.0,
     seed: int | None = None,
     training: bool = False,
+    return_cells: bool = False,
     num_threads: int | None = None,
 ) -> ForwardResult:
     """Run the whole stack over a batch of sequences.
@@ -118,13 +137,15 @@ def forward(
     steps that are run, W_ih meets each row of the embedding once, and each id takes the result. The same
     outputs bit for bit, and gradients within rounding.
     The tape refers to x, or the embedding: do not change it before backward.
-    state: the initial h [L * D, N, H], for the LSTM (h, c); zeros by default.
+    state: the initial h [L * D, N, R], for the LSTM (h, c), c [L * D, N, H]; zeros by default. A GRU with a
+    projection has such a pair too, c what is projected.
     lengths: [N] integers from 0 to T, in any order; T by default. Steps past a row's length are not run.
     dropout: the probability that an output of a layer is zeroed for the layer above, in training only.
     input_dropout, recurrent_dropout: the probability that a unit of each layer's input, or of h' in its
     recurrent product, is zeroed at all steps of a sequence, in training: see `pyrnnfast.layers.training`.
     seed: 0 to 2**64 - 1, the masks' seed; needed when dropout or zoneout is at work.
     training: keep a tape for `backward`, and apply dropout and zoneout.
+    return_cells: give the LSTM's cell state of every step too, as the result's `cells`.
     num_threads: 1 to 1024; the process's number by default. It never changes a bit of the result.
     Returns ForwardResult(y, state, tape).
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
@@ -142,9 +163,9 @@ def forward(
     steps, rows = x.shape[:2]
     gate_units = validation.GATES[packed.cell] * directions * hidden
     validation.addressable("the gates of x", (steps, rows, gate_units), packed.dtype.itemsize)
-    shape = (packed.num_layers * directions, rows, hidden)
-    validation.storable("the states", shape, packed.dtype.itemsize)
-    h0, c0 = validation.state("state", state, packed.cell, packed.dtype, shape)
+    shape, c_shape = _sizes.states(packed, rows)
+    validation.storable("the states", c_shape or shape, packed.dtype.itemsize)
+    h0, c0 = validation.state("state", state, packed.dtype, shape, c_shape)
     ends = None if lengths is None else validation.lengths(lengths, steps, rows)
     keep = validation.flag("training", training)
     p = validation.probability("dropout", dropout)
@@ -154,21 +175,17 @@ def forward(
         seed = validation.seed(seed)
     elif keep and (p * (packed.num_layers - 1) > 0 or p_input > 0 or p_recurrent > 0 or _zones(packed)):
         raise ValueError("seed must be an integer from 0 to 2**64 - 1 where masks are drawn, got None")
+    cells = None
+    if return_cells is not False and outputs.wants_cells(packed.cell, return_cells):
+        cells = np.zeros((steps, rows, directions * hidden), packed.dtype)
+    threads = validation.num_threads(num_threads)
     y, h, c, tape = backend.forward(
-        packed,
-        x,
-        h0,
-        c0,
-        ends,
-        p,
-        seed or 0,
-        keep,
-        validation.num_threads(num_threads),
-        embedding,
-        p_input,
-        p_recurrent,
+        packed, x, h0, c0, ends, p, seed or 0, keep, threads, embedding, cells, p_input, p_recurrent
     )
-    return ForwardResult(y, h if c is None else (h, c), tape)
+    result = ForwardResult(y, h if c is None else (h, c), tape)
+    if cells is not None:
+        result.cells = cells
+    return result
 
 
 def _zones(packed: PackHandle) -> bool:
@@ -181,15 +198,17 @@ def backward(
     dy: Array | None = None,
     dstate: State | tuple[Array | None, Array | None] | None = None,
     *,
+    dcells: Array | None = None,
     input_gradient: bool = True,
     num_threads: int | None = None,
     grad_norms: Array | None = None,
 ) -> BackwardResult:
     """Backpropagate through the call of `forward` that gave the tape; it may be done again on the same tape.
 
-    dy: [T, N, D * H], the gradient of y; zeros by default. What is past a row's length is ignored.
+    dy: of y's shape, its gradient; zeros by default. What is past a row's length is ignored.
     dstate: the gradient of the final state, of the state's structure (either of the LSTM's two may be None);
     zeros by default.
+    dcells: [T, N, D * H], the gradient of the LSTM's `cells`, as dy; zeros by default.
     input_gradient: False spares the work for dx.
     num_threads: as in `forward`; it never changes a bit of the result.
     grad_norms: an array [L * D, T] of float32 or float64, which gets the norm of dL/dh at each step, over all
@@ -201,17 +220,20 @@ def backward(
     if type(tape) is not backend.Tape:
         raise TypeError(f"tape must come from forward(..., training=True), got {type(tape).__name__}")
     packed = tape.pack
-    hidden, directions = packed.hidden_size, packed.num_directions
     if dy is not None:
-        dy = validation.shaped("dy", dy, packed.dtype, (tape.steps, tape.rows, directions * hidden))
-    shape = (packed.num_layers * directions, tape.rows, hidden)
-    dh, dc = validation.state("dstate", dstate, packed.cell, packed.dtype, shape, parts_optional=True)
+        dy = validation.shaped("dy", dy, packed.dtype, (tape.steps, tape.rows, _sizes.width(packed)))
+    if dcells is not None:
+        outputs.wants_cells(packed.cell, True)
+        width = packed.num_directions * packed.hidden_size
+        dcells = validation.shaped("dcells", dcells, packed.dtype, (tape.steps, tape.rows, width))
+    shape, c_shape = _sizes.states(packed, tape.rows)
+    dh, dc = validation.state("dstate", dstate, packed.dtype, shape, c_shape, parts_optional=True)
     with_dx = validation.flag("input_gradient", input_gradient)
     if grad_norms is not None:
         validation.fits("grad_norms", validation.writable("grad_norms", grad_norms), (shape[0], tape.steps))
     norms = None if grad_norms is None else np.empty((shape[0], tape.steps))
     dx, dh0, dc0, dweights = backend.backward(
-        tape, dy, dh, dc, with_dx, validation.num_threads(num_threads), norms
+        tape, dy, dh, dc, with_dx, validation.num_threads(num_threads), dcells, norms
     )
     if grad_norms is not None:
         grad_norms[...] = norms

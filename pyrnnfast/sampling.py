@@ -8,13 +8,12 @@ and what a row draws depends on its number, not on how many rows there are.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from pyrnnfast import _backend, validation
+from pyrnnfast import _backend, _sizes, validation
 from pyrnnfast._types import Array, Integers, State
 from pyrnnfast.functional import PackHandle
 from pyrnnfast.reference import sampling as numerics
@@ -150,24 +149,24 @@ def generate(
     options = _options(options)
     embedding = validation.shaped("embedding", embedding, packed.dtype, ("V", packed.input_size))
     classes = embedding.shape[0]
-    weight = validation.shaped("decoder_weight", decoder_weight, packed.dtype, (classes, packed.hidden_size))
+    decoder_shape = (classes, _sizes.output(packed))
+    weight = validation.shaped("decoder_weight", decoder_weight, packed.dtype, decoder_shape)
     if decoder_bias is not None:
         decoder_bias = validation.shaped("decoder_bias", decoder_bias, packed.dtype, (classes,))
     options.check_ids(classes)
     inputs = validation.indices("first", first, classes)
     validation.fits("first", inputs, ("N",))
-    shape = (packed.num_layers, inputs.size, packed.hidden_size)
-    h0, c0 = validation.state("state", state, packed.cell, packed.dtype, shape)
+    shape, c_shape = _sizes.states(packed, inputs.size)
+    h0, c0 = validation.state("state", state, packed.dtype, shape, c_shape)
     length = validation.integer("length", length, 0, validation.MAX_STEPS)
     validation.addressable("the tokens", (inputs.size, length), 8)
-    zeros = functools.partial(np.zeros, shape, packed.dtype)
     tokens, lengths, h, c = _backend.current().generate(
         packed,
         embedding,
         weight,
         decoder_bias,
-        zeros() if h0 is None else h0,
-        zeros() if c0 is None and packed.cell == "lstm" else c0,
+        np.zeros(shape, packed.dtype) if h0 is None else h0,
+        np.zeros(c_shape, packed.dtype) if c0 is None and c_shape is not None else c0,
         inputs,
         length,
         float(options.temperature),

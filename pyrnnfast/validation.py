@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pyrnnfast._types import Array, DTypeLike, Integers
+from pyrnnfast import _sizes
+from pyrnnfast._types import Array, DTypeLike, Integers, Options
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 MAX_SEED = 2**64 - 1
@@ -241,68 +242,69 @@ def _kind(value: object) -> str:
 
 # --- The recurrent stacks
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
-"""G of each cell."""
+GATES = _sizes.GATES
 
 
 def weights(
-    value: object, cell: str, num_layers: int, bidirectional: bool, bias: bool, peephole: bool
-) -> tuple[list[Array], int, int]:
-    """Return (weights, C, H); `value` must be the weights in PyTorch's flat order, all of one dtype.
+    value: object, cell: str, num_layers: int, bidirectional: bool, bias: bool, options: Options | None
+) -> list[Array]:
+    """Return the arrays; `value` must be the weights in PyTorch's flat order, all of one dtype.
 
-    For each layer, for each direction: weight_ih [G * H, C or D * H], weight_hh [G * H, H], with bias bias_ih
-    and bias_hh [G * H], with peephole weight_peephole [3 * H].
+    For each layer, for each direction: weight_ih [G * H, C or D * R (merged R)], weight_hh [G * H, R], with
+    bias bias_ih, bias_hh [G * H], then those of `_sizes.extras`.
     """
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"weights must be a list of arrays, got {_kind(value)}")
-    directions = 2 if bidirectional else 1
-    each = 2 + 2 * bias + peephole
+    directions, how = 2 if bidirectional else 1, options or Options(())
+    each = 2 + 2 * bias + len(_sizes.extras(options, cell, 1, bias))
     if len(value) != num_layers * directions * each:
         expected = f"{num_layers} layers x {directions} directions x {each} arrays"
         raise ValueError(f"weights must be {expected}, got {len(value)}")
     first, second = ndarray("weights[0]", value[0], None), ndarray("weights[1]", value[1], None)
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] < 1 or second.shape[1] < 1:
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] < 1 or min(second.shape) < 1:
         raise ValueError(
-            f"weights[0] and weights[1] must have shapes (G * H, C) and (G * H, H), C and H at least 1, "
+            f"weights[0] and weights[1] must have shapes (G * H, C) and (G * H, R), C, H and R at least 1, "
             f"got {first.shape} and {second.shape}"
         )
-    inputs, hidden, gates = first.shape[1], second.shape[1], GATES[cell]
-    units = gates * hidden
-    checked = []
+    recurrent = how.proj_size or second.shape[1]
+    hidden = len(second) // GATES[cell] if how.proj_size else recurrent
+    units, checked = GATES[cell] * hidden, []
+    more = _sizes.extras(options, cell, hidden, bias).values()
+    width = recurrent * (directions if how.merge == "concat" else 1)
     for i, array in enumerate(value):
-        below = inputs if i // each < directions else directions * hidden
-        shapes = [(units, below), (units, hidden), *[(units,)] * (2 * bias), (3 * hidden,)]
+        below = first.shape[1] if i // each < directions else width
+        shapes = [(units, below), (units, recurrent), *[(units,)] * (2 * bias), *more]
         checked.append(shaped(f"weights[{i}]", array, first.dtype, shapes[i % each]))
-    return checked, inputs, hidden
+    return checked
 
 
 def state(
     name: str,
     value: object,
-    cell: str,
     dtype: np.dtype[Any],
     shape: Sequence[Dimension],
+    c_shape: Sequence[Dimension] | None,
     parts_optional: bool = False,
 ) -> tuple[Array | None, Array | None]:
-    """Return (h, c), c None but for the LSTM; `value` must be h, or (h, c) for the LSTM, each of `shape`.
+    """Return (h, c); `value` must be h of `shape`, or with a c_shape the pair (h, c). Else c is None.
 
-    None gives (None, None). With parts_optional (gradients) h or c of the LSTM's pair may be None.
+    None gives (None, None). With parts_optional (gradients) h or c of the pair may be None.
     """
     if value is None:
         return None, None
-    if cell != "lstm":
+    if c_shape is None:
         if isinstance(value, (tuple, list)):
             raise TypeError(
                 f"{name} must be an array of shape {describe(shape)}, got a {type(value).__name__}"
             )
         return shaped(name, value, dtype, shape), None
     if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{name} of an LSTM must be a tuple (h, c) of two arrays, got {_kind(value)}")
+        raise TypeError(f"{name} must be a tuple (h, c) of two arrays, got {_kind(value)}")
     if len(value) != 2:
-        raise ValueError(f"{name} of an LSTM must be a tuple (h, c) of two arrays, got {len(value)} items")
+        raise ValueError(f"{name} must be a tuple (h, c) of two arrays, got {len(value)} items")
     h, c = (
-        None if part is None and parts_optional else shaped(f"{name}[{i}]", part, dtype, shape)
-        for i, part in enumerate(value)
+        None if part is None and parts_optional else shaped(f"{name}[{i}]", part, dtype, want)
+        for i, (part, want) in enumerate(zip(value, (shape, c_shape), strict=True))
     )
     return h, c
 

@@ -22,6 +22,9 @@ AWKWARD = (1, 2, 3, 5, 7, 9, 15, 16, 17, 31, 33, 63, 65, 97)
 # Whoever starts the tests in the background may have told them to ignore Ctrl-C, which some of them test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Keras would take TensorFlow.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 """In which a fresh interpreter, outside of the checkout, finds the package that is tested here."""
 

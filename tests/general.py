@@ -19,7 +19,15 @@ BENT = [
 ]
 ACTIVATIONS = SMOOTH + BENT
 """Every one, with slopes of at most 1, so that errors do not grow."""
-COUNTS = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 3, "gru": 2, "gru_reset_before": 2}
+COUNTS = {
+    "rnn_tanh": 1,
+    "rnn_relu": 1,
+    "lstm": 3,
+    "gru": 2,
+    "gru_reset_before": 2,
+    "one_gate_gru": 2,
+    "jordan": 2,
+}
 
 
 def turn(cell: str, first: int, directions: int = 1) -> list[tuple]:
@@ -39,5 +47,6 @@ OPTIONS = [
     ("lstm", {"peephole": True, "clip": 0.5, "activations": turn("lstm", 1)}),
     ("gru", {"clip": 0.4, "activations": turn("gru", 7)}),
     ("gru_reset_before", {"clip": 0.4, "activations": turn("gru_reset_before", 2)}),
+    ("one_gate_gru", {"clip": 0.4, "activations": turn("one_gate_gru", 5)}),
 ]
 """(cell, its options)"""

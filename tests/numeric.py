@@ -8,9 +8,9 @@ from unittest import mock
 
 import numpy as np
 
-from pyrnnfast import cell_options, functional, reference, validation
-from pyrnnfast._types import Activation
-from pyrnnfast.reference import activations, cells
+from pyrnnfast import _sizes, cell_options, functional, reference, validation
+from pyrnnfast._types import Activation, Options
+from pyrnnfast.reference import activations, cells, norm
 
 Results = dict[str, np.ndarray]
 CELLS = tuple(validation.GATES)
@@ -51,6 +51,21 @@ class Case:
         return 2 if self.bidirectional else 1
 
     @property
+    def outputs(self) -> int:
+        """R: what a direction puts out."""
+        return self.general.get("proj_size") or self.hidden
+
+    @property
+    def width(self) -> int:
+        """The numbers of y at each step."""
+        return self.outputs * (1 if self.general.get("merge", "concat") != "concat" else self.directions)
+
+    @property
+    def paired(self) -> bool:
+        """Whether the state is (h, c)."""
+        return self.cell == "lstm" or (self.cell == "gru" and self.outputs != self.hidden)
+
+    @property
     def options(self) -> dict[str, object]:
         stack = {"num_layers": self.layers, "bidirectional": self.bidirectional, "bias": self.bias}
         return {**stack, **self.general}
@@ -58,7 +73,7 @@ class Case:
     def pair(self, h: str, c: str, dtype: np.dtype) -> object:
         """The state under two names, as the cell wants it."""
         h, c = self.arrays[h].astype(dtype), self.arrays[c].astype(dtype)
-        return (h, c) if self.cell == "lstm" else h
+        return (h, c) if self.paired else h
 
     def weights(self, dtype: np.dtype) -> list[np.ndarray]:
         return [value.astype(dtype) for name, value in self.arrays.items() if name.startswith("w")]
@@ -83,18 +98,26 @@ def make(
 
 def _draw(case: Case, rng: np.random.Generator) -> Results:
     units, hidden, bound = validation.GATES[case.cell] * case.hidden, case.hidden, 1 / math.sqrt(case.hidden)
-    state = (case.layers * case.directions, case.rows, hidden)
-    outputs = (case.steps, case.rows, case.directions * hidden)
+    runs, recurrent = case.layers * case.directions, case.outputs
+    outputs = (case.steps, case.rows, case.width)
     shapes = {"x": (case.steps, case.rows, case.inputs), "dy": outputs}
-    shapes |= dict.fromkeys(("h0", "c0", "dh", "dc"), state)
+    for name in ("h0", "c0", "dh", "dc"):
+        shapes[name] = (runs, case.rows, hidden if "c" in name else recurrent)
     arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    for k in range(case.layers * case.directions):
-        below = case.inputs if k < case.directions else case.directions * hidden
-        sizes = [(units, below), (units, hidden)] + ([(units,), (units,)] if case.bias else [])
-        sizes += [(3 * hidden,)] if case.general.get("peephole") else []
-        for i, shape in enumerate(sizes):
-            arrays[f"w{k}.{i}"] = rng.uniform(-bound, bound, shape)
+    for k in range(runs):
+        below = case.inputs if k < case.directions else case.width
+        sizes = [(units, below), (units, recurrent)] + ([(units,), (units,)] if case.bias else [])
+        more = _sizes.extras(checked(case), case.cell, hidden, case.bias)
+        names = [""] * len(sizes) + list(more)
+        for i, (name, shape) in enumerate(zip(names, [*sizes, *more.values()], strict=True)):
+            low = (0.5, 1.5) if name.startswith("norm") and name.endswith("weight") else (-bound, bound)
+            arrays[f"w{k}.{i}"] = rng.uniform(*low, shape)
     return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def checked(case: Case) -> Options | None:
+    """The options of the case as the backends get them."""
+    return cell_options.check(case.cell, case.directions, **case.general)
 
 
 def run(
@@ -133,20 +156,20 @@ def oracle(case: Case) -> Results:
     get = {name: value.astype(dtype) for name, value in case.arrays.items()}
     h0, c0 = (get["h0"], get["c0"]) if case.with_state else (None, None)
     lengths = None if case.lengths is None else np.array(case.lengths, np.int64)
-    options = cell_options.check(case.cell, case.directions, **case.general)
+    options = checked(case)
     shape = (case.layers, case.bidirectional, case.bias)
     packed = reference.Pack(case.cell, case.weights(dtype), *shape, options=options)
-    lstm = case.cell == "lstm"
+    pair = case.paired
     y, h, c, tape = reference.forward(
-        packed, get["x"], h0, c0 if lstm else None, lengths, case.dropout, case.seed, True, 0, **case.drops
+        packed, get["x"], h0, c0 if pair else None, lengths, case.dropout, case.seed, True, 0, **case.drops
     )
-    dc = get["dc"] if lstm else None
+    dc = get["dc"] if pair else None
     dx, dh0, dc0, dweights = reference.backward(tape, get["dy"], get["dh"], dc, True, 0)
-    return _name(case, y, (h, c) if lstm else h, dx, (dh0, dc0) if lstm else dh0, dweights)
+    return _name(case, y, (h, c) if pair else h, dx, (dh0, dc0) if pair else dh0, dweights)
 
 
 def _name(case: Case, y, state, dx, dstate, dweights) -> Results:
-    (h, c), (dh0, dc0) = (state, dstate) if case.cell == "lstm" else ((state, None), (dstate, None))
+    (h, c), (dh0, dc0) = (state, dstate) if case.paired else ((state, None), (dstate, None))
     results = {"y": y, "h": h, "c": c, "dx": dx, "dh0": dh0, "dc0": dc0}
     names = [name for name in case.arrays if name.startswith("w")]
     results |= {"d" + name: value for name, value in zip(names, dweights, strict=True)}
@@ -168,8 +191,8 @@ def kinks(activation: Activation, clip: float) -> list[float]:
 
 
 def distance_to_kink(case: Case) -> float:
-    """How near to a kink of its activation any sum comes."""
-    options = cell_options.check(case.cell, case.directions, **case.general)
+    """How near to a kink of its activation any sum comes, and to its clip what is clipped."""
+    options = checked(case)
     if options is None and case.cell != "rnn_relu":
         return math.inf
     nearest = [math.inf]
@@ -181,9 +204,29 @@ def distance_to_kink(case: Case) -> float:
                 nearest.append(away[away != 0].min(initial=math.inf))  # a plain 0 is the same to everyone
             return super().__call__(s)
 
-    with mock.patch.object(cells, "Gate", Watch):
+    def hold(value, clip):
+        nearest.append(np.abs(np.abs(value) - clip).min(initial=math.inf))
+        return np.clip(value, -clip, clip)
+
+    with mock.patch.object(cells, "Gate", Watch), mock.patch.object(cells, "hold", hold):
         oracle(case)
     return float(min(nearest))
+
+
+def stretch(case: Case) -> float:
+    """By how much layer normalisation makes errors larger: the largest gain over a standard deviation."""
+    factors = [1.0]
+    unit = norm.Norm._unit
+
+    def watch(self, x):
+        result = unit(self, x)
+        varied = result[1][np.abs(result[0]).max(axis=-1, keepdims=True, initial=0) > 0]  # else it is exact
+        factors.append(float(varied.max(initial=0) * np.abs(self.gain).max()))
+        return result
+
+    with mock.patch.object(norm.Norm, "_unit", watch):
+        oracle(case)
+    return max(factors)
 
 
 def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
@@ -192,10 +235,10 @@ def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
     A pre-activation sums K products, whose sizes are about |row of weights| |source| / K and whose signs are
     random: the partial sum of k of them is about sqrt(k) of that. Each addition rounds it by at most u = eps
     / 2, and these errors are independent, so together they are about u |row| |source|. The gates' slopes are
-    at most 1, so that each of T steps and L layers adds this once.
+    at most 1, so that each of T steps and L layers adds this once. Layer normalisation stretches it.
     """
     weights = [value for name, value in case.arrays.items() if name.startswith("w")]
-    each = 2 + 2 * case.bias + bool(case.general.get("peephole"))
+    each = len(weights) // (case.layers * case.directions)
     row = max(
         math.sqrt(
             sum(float((np.reshape(w, (len(w), -1)) ** 2).sum(axis=1).max()) for w in weights[i : i + each])
@@ -208,6 +251,8 @@ def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
     depth = max(1, case.steps) * case.layers
     for p in (case.dropout, *case.drops.values()):
         source /= max(1 - p, 0.1)
+    if case.general.get("layer_norm"):
+        row *= stretch(case)
     return SAFETY * float(np.finfo(dtype).eps) / 2 * row * source * depth
 
 

@@ -54,8 +54,8 @@ def test_report_as_json_and_tables() -> None:
     assert len(data["rows"]) == 6
     for row in data["rows"]:
         assert set(row) == {
-            *("suite", "cell", "shape", "uncut", "ragged", "streaming", "stepwise", "task", "flops", "limit"),
-            *("bound", "bounds", "best", "skipped", "memory_skipped", "results"),
+            *("suite", "cell", "shape", "uncut", "ragged", "streaming", "stepwise", "option", "task"),
+            *("flops", "limit", "bound", "bounds", "best", "skipped", "memory_skipped", "results"),
         }
         assert row["best"] == "rival"
         assert row["skipped"] == {"refuses": "refuses: too small"}
@@ -205,7 +205,7 @@ def test_ctrl_c_keeps_the_rows_that_are_done(tmp_path: Path) -> None:
     assert errors.splitlines()[-1] == "pyrnnfast: interrupted"
     data = json.loads((tmp_path / "f.json").read_text())
     left_out = len(data["left_out"]["tiny"])
-    assert 0 < len(data["rows"]) == 23 - left_out < 23
+    assert 0 < len(data["rows"]) == 27 - left_out < 27
     assert f"Of tiny {left_out} were not measured" in " ".join(output.split())  # it may be broken into lines
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.json", "f.png"]

@@ -9,7 +9,7 @@ import pytest
 from conftest import require
 
 from pyrnnfast.models import LanguageModel
-from pyrnnfast.models.language_model import CELLS
+from pyrnnfast.models.stacks import CELLS
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import checkpoint
 

@@ -132,7 +132,7 @@ def test_a_stub_that_lies_is_noticed() -> None:
 
 # --- What import loads
 
-HEAVY = {"benchmark", "cli", "models", "onnx", "sampling", "text", "torch", "training"}
+HEAVY = {"benchmark", "cli", "keras", "models", "onnx", "sampling", "text", "torch", "training"}
 
 
 def test_import_loads_no_heavy_part() -> None:
@@ -165,16 +165,18 @@ def test_no_file_has_outgrown_one_idea() -> None:
 
 ORDER = (
     {"_columns", "_types"},
+    {"_sizes"},
     {"_core", "reference"},
     {"_backend"},
     {"validation"},
+    {"outputs"},
     {"cell_options"},
     {"runtime"},
     {"functional"},
     {"layers"},
     {"clipping", "losses", "optim", "text"},
     {"sampling"},
-    {"onnx", "training"},
+    {"keras", "onnx", "training"},
     {"models", "torch"},
     {"benchmark"},
     {"cli"},
@@ -226,7 +228,10 @@ def commands(text: str) -> list[list[str]]:
     return [match[1].split() for match in found if match]
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "bench/README.md", "docs/pytorch.md"])
+DOCUMENTS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "bench/README.md", *DOCUMENTS])
 def test_documented_commands_exist(document: str) -> None:
     require("typer")
     import typer
@@ -238,7 +243,11 @@ def test_documented_commands_exist(document: str) -> None:
     assert documented or document != "README.md"
     for name, *words in documented:
         assert name in known, f"{document}: pyrnnfast {name}"
-        options = {option for parameter in known[name].params for option in parameter.opts}
+        command = known[name]
+        if hasattr(command, "commands"):
+            assert words[0] in command.commands, f"{document}: pyrnnfast {name} {words[0]}"
+            command = command.commands[words[0]]
+        options = {option for parameter in command.params for option in parameter.opts}
         used = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert used <= options, f"{document}: pyrnnfast {name} {used - options}"
 

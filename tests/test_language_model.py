@@ -14,8 +14,8 @@ from numeric import CELLS as RECURRENT
 from pyrnnfast.layers.module import Module
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import LanguageModel
-from pyrnnfast.models.language_model import CELLS
 from pyrnnfast.models.language_training import StreamTask
+from pyrnnfast.models.stacks import CELLS
 from pyrnnfast.text import ContiguousWindows, Vocabulary
 
 TEXT = "the cat sat on the mat. " * 40
@@ -26,8 +26,8 @@ def model(**options: object) -> LanguageModel:
 
 
 def test_every_cell_is_offered() -> None:
-    assert {LanguageModel(Vocabulary.from_text("a"), cell=cell).recurrent.cell for cell in CELLS} == set(
-        RECURRENT
+    assert {LanguageModel(Vocabulary.from_text("a"), cell=cell).recurrent.cell for cell in CELLS} == (
+        set(RECURRENT) - {"jordan"}
     )
 
 

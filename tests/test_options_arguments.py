@@ -15,8 +15,13 @@ from pyrnnfast import functional
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.text import Vocabulary
 
-LAYERS = {"RNN": pyrnnfast.RNN, "LSTM": pyrnnfast.LSTM, "GRU": pyrnnfast.GRU}
-NAMES = {"RNN": ["elu"], "LSTM": ["hard_sigmoid", "relu", "softsign"], "GRU": ["softplus", "relu"]}
+LAYERS = {name: getattr(pyrnnfast, name) for name in ("RNN", "LSTM", "GRU", "OneGateGRU")}
+NAMES = {
+    "RNN": ["elu"],
+    "LSTM": ["hard_sigmoid", "relu", "softsign"],
+    "GRU": ["softplus", "relu"],
+    "OneGateGRU": ["hard_sigmoid", "elu"],
+}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,8 @@ def test_a_peephole_of_another_shape(shape: tuple) -> None:
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_plain_cells_options_are_none(kind: str) -> None:
-    plain = {"RNN": ["tanh"], "LSTM": ["sigmoid", ("tanh",), ("tanh", None)], "GRU": ["sigmoid", "tanh"]}
+    gated = ["sigmoid", ("tanh",)]
+    plain = {"RNN": ["tanh"], "LSTM": [*gated, ("tanh", None)], "GRU": gated, "OneGateGRU": gated}
     layer = LAYERS[kind](3, 4, activations=plain[kind], clip=float("inf"))
     assert layer.options is None
     assert layer.pack().options is None

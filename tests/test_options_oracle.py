@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import AWKWARD
 from general import EVERY_ACTIVATION, OPTIONS, turn
-from numeric import assert_close, make, oracle, run, same_bits
+from numeric import CELLS, assert_close, make, oracle, run, same_bits
 
 from pyrnnfast import functional
 
@@ -46,7 +46,7 @@ def test_stacks(
         same_bits(two, one)
 
 
-@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru", "gru_reset_before"])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru", "gru_reset_before", "one_gate_gru"])
 def test_directions_have_activations_of_their_own(cell: str, isa: str) -> None:
     general = {"activations": turn(cell, 2, directions=2), "clip": 0.7}
     case = make(cell, 5, 4, 3, 9, bidirectional=True, layers=2, lengths=(5, 3, 0, 4), general=general)
@@ -65,7 +65,7 @@ def test_inference_is_training_without_a_tape(cell: str, general: dict, isa: str
     np.testing.assert_array_equal(np.stack(quiet.state), np.stack(trained.state))
 
 
-@pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_general_form_of_the_plain_cell_agrees_with_it(cell: str, isa: str) -> None:
     """A clip that no sum reaches takes the general way."""
     plain, general = (make(cell, 6, 5, 4, 9, layers=2, general=g) for g in ({}, {"clip": 1e6}))

@@ -31,7 +31,8 @@ OPTIONS = [
     ("gru", {"zoneout": 0.5, "clip": 0.4, "activations": turn("gru", 7)}),
     ("gru_reset_before", {"zoneout": 0.1, "clip": 0.4, "activations": turn("gru_reset_before", 2)}),
 ]
-LAYERS = {"RNN": (pyrnnfast.RNN, 0.2), "LSTM": (pyrnnfast.LSTM, (0.1, 0.2)), "GRU": (pyrnnfast.GRU, 0.2)}
+LAYERS = {name: (getattr(pyrnnfast, name), 0.2) for name in ("RNN", "GRU", "OneGateGRU")}
+LAYERS["LSTM"] = (pyrnnfast.LSTM, (0.1, 0.2))
 DROPS = {"input_dropout": 0.2, "recurrent_dropout": 0.3}
 
 

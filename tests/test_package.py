@@ -120,21 +120,17 @@ def test_import_loads_numpy_only() -> None:
     assert loaded - {"numpy"} == {"pyrnnfast"}, result.stderr
 
 
-def test_import_is_quick(tmp_path: Path) -> None:
-    """Within 50 ms beyond NumPy, from bytecode, in one of many tries, as the machine may be busy."""
-    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    code = "import time, numpy; t = time.perf_counter(); import pyrnnfast; print(time.perf_counter() - t)"
-    assert any(float(python(code, **bytecode).stdout) < 0.05 for _ in range(40))
-
-
 def test_submodules_are_imported_when_used() -> None:
     code = "import sys, pyrnnfast; assert 'pyrnnfast.text' not in sys.modules; print(pyrnnfast.text.__name__)"
     assert python(code).stdout == "pyrnnfast.text\n"
     assert "functional" in dir(pyrnnfast)
     for name in dir(pyrnnfast):
         assert hasattr(pyrnnfast, name), name
-    code = "import sys; sys.modules['torch'] = None; import pyrnnfast; print('torch' in dir(pyrnnfast))"
-    assert python(code).stdout == "False\n"
+    for extra in ("onnx", "torch"):
+        code = (
+            f"import sys; sys.modules[{extra!r}] = None; import pyrnnfast; print({extra!r} in dir(pyrnnfast))"
+        )
+        assert python(code).stdout == "False\n"
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = pyrnnfast.nonsense
 

@@ -13,7 +13,7 @@ from conftest import python, require
 from pyrnnfast import benchmark, runtime
 from pyrnnfast.benchmark import Case, MismatchError, Pacing, Shape, UnsupportedError, Workload
 from pyrnnfast.benchmark.memory import training_peak
-from pyrnnfast.benchmark.peers import OnnxRuntime, OpenVINO, Ours, OursStream, Peer, PyTorch, Reference
+from pyrnnfast.benchmark.peers import OnnxRuntime, OpenVINO, Ours, OursStream, Peer, Plain, PyTorch, Reference
 from pyrnnfast.benchmark.run import STREAM_STEPS, check
 from pyrnnfast.benchmark.timing import alternate, rest
 
@@ -34,7 +34,7 @@ def _same_threads_afterwards():
 MORE = [
     *(
         Workload(cell, Shape(6, 5, 3, 4, layers, directions), ragged=True)
-        for cell in ("rnn_tanh", "lstm", "gru", "gru_reset_before")
+        for cell in ("rnn_tanh", "lstm", "gru", "gru_reset_before", "one_gate_gru")
         for layers, directions in ((1, 1), (2, 2))
     ),
     *(
@@ -77,7 +77,9 @@ def test_what_peers_cannot_do() -> None:
     assert {peer.unable(plain, "training") for peer in (OnnxRuntime, OpenVINO)} == {"does not train"}
     assert OursStream.unable(plain, "forward") == "is for single steps"
     assert OursStream.unable(stream, "forward") == ""
-    assert all(peer.unable(plain, "forward") == "" for peer in benchmark.PEERS if peer is not OursStream)
+    assert Plain.unable(plain, "forward") == "is for options"
+    others = [peer for peer in benchmark.PEERS if peer not in (OursStream, Plain)]
+    assert all(peer.unable(plain, "forward") == "" for peer in others)
 
 
 def test_openvino_asks_no_network() -> None:

@@ -22,19 +22,19 @@ def loss(case: Case, arrays: dict[str, np.ndarray], isa: str) -> float:
     """The sum of every output times its gradient, so that backward gives the gradient of just this."""
     weights = [value for name, value in arrays.items() if name.startswith("w")]
     packed = functional.pack(case.cell, weights, isa=isa, **case.options)
-    lstm = case.cell == "lstm"
+    pair = case.paired
     y, state, _ = functional.forward(
         packed,
         arrays["x"],
-        (arrays["h0"], arrays["c0"]) if lstm else arrays["h0"],
+        (arrays["h0"], arrays["c0"]) if pair else arrays["h0"],
         case.lengths,
         dropout=case.dropout,
         seed=case.seed,
         training=True,
         **case.drops,
     )
-    h, c = state if lstm else (state, 0.0)
-    return float((y * arrays["dy"]).sum() + (h * arrays["dh"]).sum() + (c * arrays["dc"] * lstm).sum())
+    h, c = state if pair else (state, 0.0)
+    return float((y * arrays["dy"]).sum() + (h * arrays["dh"]).sum() + (c * arrays["dc"] * pair).sum())
 
 
 def differences_agree(cell: str, isa: str, **options: object) -> None:

@@ -90,7 +90,7 @@ BAD_DY = [
     (f32(T, N, H).astype(">f4"), TypeError),
     (1.0, TypeError),
 ]
-LAYERS = {"RNN": pyrnnfast.RNN, "LSTM": pyrnnfast.LSTM, "GRU": pyrnnfast.GRU}
+LAYERS = {name: getattr(pyrnnfast, name) for name in ("RNN", "LSTM", "GRU", "OneGateGRU")}
 
 
 def layer_of(kind: str) -> pyrnnfast.RNN:

@@ -254,12 +254,6 @@ def test_forget_bias(kind: type) -> None:
         kind(3, 5, bias=False, forget_bias=1.0)
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-def test_projection_comes_later(kind: type) -> None:
-    with pytest.raises(NotImplementedError, match="proj_size must be 0"):
-        kind(3, 5, proj_size=2)
-
-
 def test_repr_and_counts() -> None:
     assert repr(LSTM(3, 5)) == "LSTM(3, 5)"
     assert repr(GRU(3, 5, 2, bidirectional=True, reset_after=False, dtype="float64")) == (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import refuses
 
-from pyrnnfast import functional, sampling
+from pyrnnfast import functional, sampling, validation
 from pyrnnfast.reference import sampling as reference
 from pyrnnfast.sampling import SamplingOptions
 
@@ -113,7 +113,7 @@ CLASSES, HIDDEN = 7, 5
 def machine(cell: str = "lstm", dtype: type = np.float64) -> dict[str, object]:
     """Random weights that make every token likely."""
     rng = np.random.default_rng(0)
-    gates = {"lstm": 4, "gru": 3, "gru_reset_before": 3, "rnn_tanh": 1, "rnn_relu": 1}[cell] * HIDDEN
+    gates = validation.GATES[cell] * HIDDEN
 
     def draw(*shape: int) -> np.ndarray:
         return (rng.standard_normal(shape) / 2).astype(dtype)
@@ -148,7 +148,7 @@ def by_hand(parts: dict[str, object], rows: int, length: int, seed: int, options
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"top_k": 3}, {"top_p": 0.8}, {"redraw": 2}])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu"])
+@pytest.mark.parametrize("cell", validation.GATES)
 def test_each_token_is_the_next_input(cell: str, options: dict[str, object]) -> None:
     parts = machine(cell)
     found = generate(parts, banned=(0,), **options)

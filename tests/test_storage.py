@@ -106,7 +106,7 @@ def test_arrays_come_back(tmp_path: Path, dtype: type) -> None:
         assert found.tensors[name].flags.writeable
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_reset_before", "rnn", "rnn_relu"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_reset_before", "one_gate_gru", "rnn", "rnn_relu"])
 def test_models_come_back(tmp_path: Path, cell: str) -> None:
     first = LanguageModel(Vocabulary.from_text("añ語😀"), cell=cell, hidden=4, dropout=0.1, dtype="float64")
     first.save(tmp_path / "m")

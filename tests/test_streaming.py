@@ -24,10 +24,12 @@ SIZES = [(C, H), (65, 130), (1, 320)]
 def make(cell: str, inputs: int = C, hidden: int = H, **options: object) -> pyrnnfast.LSTM:
     kinds = {
         "rnn_tanh": lambda *sizes, **more: pyrnnfast.RNN(*sizes, **more),
+        "jordan": lambda *sizes, **more: pyrnnfast.JordanRNN(*sizes, sizes[1], **more),
         "rnn_relu": lambda *sizes, **more: pyrnnfast.RNN(*sizes, nonlinearity="relu", **more),
         "lstm": pyrnnfast.LSTM,
         "gru": pyrnnfast.GRU,
         "gru_reset_before": lambda *sizes, **more: pyrnnfast.GRU(*sizes, reset_after=False, **more),
+        "one_gate_gru": pyrnnfast.OneGateGRU,
     }
     return kinds[cell](inputs, hidden, **{"num_layers": 2, "rng": 3, **options})
 
@@ -62,7 +64,7 @@ def test_steps_have_the_bits_of_the_plain_call(
 ) -> None:
     for rows, (inputs, hidden) in ((rows, sizes) for rows in (1, 3) for sizes in SIZES):
         layer = make(cell, inputs, hidden, num_layers=layers, dtype=dtype).eval()
-        packed = functional.pack(cell, list(layer.state_dict().values()), num_layers=layers, isa=isa)
+        packed = functional.pack(cell, layer._weights(), num_layers=layers, isa=isa)
         layer._packed = (layer.version, packed)
         x, stream, state = drawn(6, rows, inputs, dtype=dtype), layer.stream(rows), None
         for step in x:

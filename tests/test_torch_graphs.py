@@ -46,7 +46,6 @@ def test_compile_with_inductor() -> None:
     _, module, x = case("LSTM", num_layers=2)
     model = nn.Sequential(Outputs(module), nn.Linear(16, 3))
     compiled = torch.compile(model, fullgraph=True)
-    torch.testing.assert_close(run(compiled, x), run(model, x), check_dtype=True) if False else None
     want = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
     got = torch.autograd.grad(compiled(x).square().sum(), list(model.parameters()))
     for a, b in zip(got, want, strict=True):

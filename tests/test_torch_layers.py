@@ -169,6 +169,24 @@ def test_only_what_takes_a_gradient_gets_one() -> None:
     assert not module(torch.randn(2, 1, 3))[0].requires_grad
 
 
+@pytest.mark.parametrize("form", ["batch", "no rows"])
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_what_is_computed_does_not_depend_on_what_else_is_wanted(name: str, form: str) -> None:
+    torch.manual_seed(5)
+    module = getattr(ours, name)(3, 5) if name in CELLS else getattr(ours, name)(3, 5, 2, bidirectional=True)
+    rows = 0 if form == "no rows" else 2
+    x = torch.randn((rows, 3) if name in CELLS else (4, rows, 3))
+    want = run(module, x)
+    names = [key for key, _ in module.named_parameters()]
+    for kept in (names[::2], names[1::2], names[:1], names[-1:], names[2:4]):
+        for key, parameter in module.named_parameters():
+            parameter.requires_grad_(key in kept)
+        loss = sum((o * torch.linspace(-1, 1, o.numel()).reshape(o.shape)).sum() for o in leaves(module(x)))
+        found = torch.autograd.grad(loss, [getattr(module, key) for key in kept])
+        for key, gradient in zip(kept, found, strict=True):
+            assert torch.equal(gradient, want[f"d {key}"]), key
+
+
 def test_a_weight_that_changed_before_backward_is_an_error() -> None:
     module = ours.RNN(3, 4)
     y, _ = module(torch.randn(2, 1, 3))

@@ -216,6 +216,31 @@ def test_one_weight_of_inference_mode_among_others() -> None:
         assert not torch.equal(module(x)[0], before)
 
 
+def test_parameters_may_be_swapped() -> None:
+    """PyTorch's other way to convert: the tensors change places, which no weak reference may see."""
+    for name in CELLS:
+        module, x = getattr(ours, name)(4, 4), torch.randn(2, 4)
+        before = result(module, x)
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        try:
+            module.double()
+            after = result(module, x.double())
+            module.load_state_dict({key: 2 * value for key, value in module.state_dict().items()})
+        finally:
+            torch.__future__.set_swap_module_params_on_conversion(False)
+        torch.testing.assert_close(after.float(), before)
+        assert not torch.equal(result(module, x.double()), after)
+
+
+def test_a_parametrized_module_is_not_frozen() -> None:
+    module = nn.utils.parametrizations.weight_norm(ours.GRU(8, 8), "weight_hh_l0")
+    ours.freeze(module)
+    x = torch.randn(3, 2, 8)
+    before = result(module, x)
+    module.parametrizations.weight_hh_l0.original0.data.mul_(3)
+    assert not torch.equal(result(module, x), before)
+
+
 def test_freed_memory_is_an_error() -> None:
     x = torch.randn(3, 2, 8)
     x.untyped_storage().resize_(0)

@@ -96,6 +96,39 @@ def test_a_subclass_that_computes_what_its_base_does_is_accelerated() -> None:
     assert not any(name.startswith("_pyrnnfast") for name in vars(model))
 
 
+class Reduced(nn.GRU):
+    """A subclass that says itself how to copy it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.input_size, self.hidden_size), {"_parameters": self._parameters}
+
+
+def test_a_subclass_with_a_reduction_of_its_own_is_copied_by_it() -> None:
+    model, x = Reduced(3, 4), torch.randn(2, 5, 3)
+    bridge.accelerate(model)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(copied) is type(model)
+        assert torch.equal(copied(x)[0], model(x)[0])
+
+
+def test_a_subclass_may_have_any_attributes() -> None:
+    class Busy(nn.LSTM):
+        _weights = _run = _recur = _cell = _stock = _forward = None
+
+    model, x = Busy(3, 4), torch.randn(5, 2, 3)
+    want = model(x)[0]
+    agree(bridge.accelerate(model, backend="strict")(x)[0], want)
+
+
+def test_a_subclass_of_ours_starts_its_weights_itself() -> None:
+    class Zeroed(bridge.LSTM):
+        def reset_parameters(self) -> None:
+            for parameter in self.parameters():
+                nn.init.zeros_(parameter)
+
+    assert not any(parameter.any() for parameter in Zeroed(3, 4).parameters())
+
+
 def test_a_subclass_of_ours_is_ours_and_stays() -> None:
     class Named(bridge.LSTM):
         pass

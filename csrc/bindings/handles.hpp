@@ -22,7 +22,7 @@ inline const Cell &find_cell(const std::string &name) {
   for (const Cell &cell : kCells)
     if (name == cell.name) return cell;
   throw py::value_error("cell: got '" + name +
-                        "', expected rnn_tanh, rnn_relu, lstm, gru or gru_reset_before");
+                        "', expected rnn_tanh, rnn_relu, lstm, gru, gru_reset_before or jordan");
 }
 
 constexpr const char *kFunctionNames[kFunctions] = {
@@ -33,6 +33,13 @@ inline Function find_function(const std::string &name) {
   for (int i = 0; i < kFunctions; ++i)
     if (name == kFunctionNames[i]) return Function(i);
   throw py::value_error("activation: got '" + name + "', expected sigmoid, tanh, relu or another one");
+}
+
+inline Merge find_merge(const std::string &name) {
+  constexpr const char *kNames[] = {"concat", "sum", "mean", "mul"};
+  for (int i = 0; i < 4; ++i)
+    if (name == kNames[i]) return Merge(i);
+  throw py::value_error("merge: got '" + name + "', expected concat, sum, mean or mul");
 }
 
 template <class T> using PackPtr = std::shared_ptr<const Pack<T>>;

@@ -40,17 +40,21 @@ class Reuse : public Handle {
  public:
   bool frozen = false;  // the values are taken to stay while places and versions do
 
-  // The kept pack if places, versions and values are those that it is of, else make(), which is kept. Hashing
-  // reads each byte once, packing writes it too: there is no size for which a new pack would be quicker.
+  // The kept pack if it serves `use`, and places, versions and values are those that it is of, else
+  // make(which use), which is kept. Hashing reads each byte once, packing writes it too: there is no size for
+  // which a new pack would be quicker.
   template <class T, class Make>
   PackPtr<T> current(const KernelTable<T> &kernels, const std::vector<Weight<T>> &weights,
-                     const py::list &tensors, int threads, const Make &make) {
+                     const py::list &tensors, int threads, Use use, const Make &make) {
     std::vector<int64_t> versions = versions_of(tensors);
     std::vector<const void *> places;
     places.reserve(weights.size());
     for (const Weight<T> &weight : weights) places.push_back(weight.data);
     const auto *kept = std::get_if<PackPtr<T>>(&pack_);
-    const bool candidate = kept != nullptr && *kept && places_ == places && versions_ == versions;
+    const bool any = kept != nullptr && *kept,
+               serves = any && ((*kept)->use == use || (*kept)->use == Use::both);
+    const bool candidate = serves && places_ == places && versions_ == versions;
+    const Use next = any && (*kept)->use != use ? Use::both : use;
     PackPtr<T> pack = candidate ? *kept : nullptr;
     if (candidate && frozen) return pack;
     const uint64_t before = hash_;
@@ -58,7 +62,7 @@ class Reuse : public Handle {
     {
       py::gil_scoped_release nogil;  // large weights take milliseconds
       hash = hash_of(kernels, weights, threads);
-      if (!candidate || hash != before) pack = make();
+      if (!candidate || hash != before) pack = make(next);
     }
     places_ = std::move(places);
     versions_ = std::move(versions);

@@ -14,9 +14,9 @@ py::tuple run(const PackPtr<T> &pack, const py::array &embedding, const py::obje
               const py::object &decoder_bias, const py::object &h0, const py::object &c0,
               const py::array &first, Size length, DrawOptions options, const py::object &banned,
               int64_t stop, int threads) {
-  const Size V = embedding.ndim() == 2 ? embedding.shape(0) : 0, N = first.size(), H = pack->hidden;
-  const Extents state{pack->layers, N, H};
-  const bool cell_state = pack->cell.cell_state;
+  const Size V = embedding.ndim() == 2 ? embedding.shape(0) : 0, N = first.size(), R = pack->outputs;
+  const Extents state{pack->layers, N, R}, cells{pack->layers, N, pack->hidden};
+  const bool pair = pack->pair();
   if (pack->directions != 1) throw py::value_error("pack: got two directions, expected one");
   if (V < 1) throw py::value_error("embedding: expected [V, E] with V >= 1");
   if (length < 0) throw py::value_error("length: got " + std::to_string(length) + ", expected at least 0");
@@ -27,16 +27,16 @@ py::tuple run(const PackPtr<T> &pack, const py::array &embedding, const py::obje
   for (Size n = 0; n < N; ++n)
     if (inputs.at(n) < 0 || inputs.at(n) >= V) throw py::value_error("first: a token is out of range");
   py::array_t<int64_t> tokens({N, length}), lengths(N);
-  py::array_t<T> h(state), c(cell_state ? state : Extents{0});
+  py::array_t<T> h(state), c(pair ? cells : Extents{0});
   const GenerateArgs<T> args{pack,
                              N,
                              V,
                              length,
                              expect_array<T>(embedding, {V, pack->inputs}, "embedding").data(),
-                             expect_array<T>(decoder_weight, {V, H}, "decoder_weight").data(),
+                             expect_array<T>(decoder_weight, {V, R}, "decoder_weight").data(),
                              optional_data<T>(decoder_bias, {V}, "decoder_bias"),
                              optional_data<T>(h0, state, "h0"),
-                             cell_state ? optional_data<T>(c0, state, "c0") : nullptr,
+                             pair ? optional_data<T>(c0, cells, "c0") : nullptr,
                              inputs.data(),
                              options,
                              stop,
@@ -45,7 +45,7 @@ py::tuple run(const PackPtr<T> &pack, const py::array &embedding, const py::obje
                              tokens.mutable_data(),
                              lengths.mutable_data(),
                              h.mutable_data(),
-                             cell_state ? c.mutable_data() : nullptr};
+                             pair ? c.mutable_data() : nullptr};
   try {
     run_driver([&] {
       generate(args);
@@ -54,7 +54,7 @@ py::tuple run(const PackPtr<T> &pack, const py::array &embedding, const py::obje
   } catch (const std::domain_error &error) {
     throw py::value_error(error.what());
   }
-  return py::make_tuple(tokens, lengths, h, cell_state ? py::object(c) : py::object(py::none()));
+  return py::make_tuple(tokens, lengths, h, pair ? py::object(c) : py::object(py::none()));
 }
 
 py::tuple py_generate(const PyPack &pack, const py::array &embedding, const py::object &decoder_weight,

@@ -149,6 +149,11 @@ class StackTensors : public Handle {
   template <class T> Size tape_size(Size rows, Size total) const {
     return Tape<T>::elements(cell_, padded_units(kernels_of<T>(level_), H_), L_ * D_, rows, total);
   }
+  // Whether some of its elements are written by no kernel.
+  template <class T> bool tape_has_gaps() const {
+    const Size padded = padded_units(kernels_of<T>(level_), H_), slots = cell_.slots;
+    return row_stride<T>(padded) != H_ || row_stride<T>(slots * padded) != slots * H_;
+  }
 
   // None is null; what is not of this shape makes `good` false.
   template <class T> const T *optional(const py::object &value, const Extents &shape, bool &good) const {
@@ -171,6 +176,14 @@ class StackTensors : public Handle {
                         each_ == 4 ? w[3].data : nullptr, nullptr});
     return std::make_shared<const Pack<T>>(kernels_of<T>(level_), cell_, C_, H_, L_, D_, layers, threads,
                                            use);
+  }
+  // The pack that is kept for these weights, or a new one that is kept now; null without `reuse`.
+  template <class T>
+  PackPtr<T> kept_pack(const std::vector<Weight<T>> &found, const py::list &weights, Use use, int threads,
+                       Reuse *reuse) const {
+    if (reuse == nullptr) return nullptr;
+    return reuse->current(kernels_of<T>(level_), found, weights, threads, use,
+                          [&](Use serves) { return make_pack(found, serves, threads); });
   }
 
   const TensorReader reader_;

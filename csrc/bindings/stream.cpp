@@ -25,10 +25,10 @@ class PyStream : public Handle {
 template <class T> class TypedStream : public PyStream {
  public:
   TypedStream(const PackPtr<T> &pack, Size rows, int threads)
-      : inputs_(pack->inputs), rows_(rows), state_{pack->layers, rows, pack->hidden},
-        cell_state_(pack->cell.cell_state), output_(std::make_shared<Buffer<T>>(rows * pack->hidden, true)),
-        view_(view(pack->hidden)), stream_(pack, rows, output_->data(), threads_of(threads), signal_check()) {
-  }
+      : inputs_(pack->inputs), rows_(rows), state_{pack->layers, rows, pack->outputs},
+        cells_{pack->layers, rows, pack->hidden}, pair_(pack->pair()),
+        output_(std::make_shared<Buffer<T>>(rows * pack->outputs, true)), view_(view(pack->outputs)),
+        stream_(pack, rows, output_->data(), threads_of(threads), signal_check()) {}
 
   py::object step(const py::handle &x) override {
     if (!is_plain<T>(x, {rows_, inputs_})) return py::none();
@@ -45,24 +45,24 @@ template <class T> class TypedStream : public PyStream {
   }
 
   py::tuple state() override {
-    py::array_t<T> h(state_), c(cell_state_ ? state_ : Extents{0});
-    T *h_data = h.mutable_data(), *c_data = cell_state_ ? c.mutable_data() : nullptr;
+    py::array_t<T> h(state_), c(pair_ ? cells_ : Extents{0});
+    T *h_data = h.mutable_data(), *c_data = pair_ ? c.mutable_data() : nullptr;
     alone([&] { stream_.get_state(h_data, c_data); });
-    return py::make_tuple(h, cell_state_ ? py::object(c) : py::object(py::none()));
+    return py::make_tuple(h, pair_ ? py::object(c) : py::object(py::none()));
   }
 
   void set_state(const py::object &h, const py::object &c) override {
     const T *h_data = optional_data<T>(h, state_, "h");
-    const T *c_data = cell_state_ ? optional_data<T>(c, state_, "c") : nullptr;
+    const T *c_data = pair_ ? optional_data<T>(c, cells_, "c") : nullptr;
     alone([&] { stream_.set_state(h_data, c_data); });
   }
 
  private:
   // A view of the output which cannot be made writable, for its base lends no memory.
-  py::array view(Size hidden) const {
+  py::array view(Size outputs) const {
     using Owner = std::shared_ptr<Buffer<T>>;
     const py::capsule owner(new Owner(output_), [](void *p) { delete static_cast<Owner *>(p); });
-    py::array_t<T> out({rows_, hidden}, output_->data(), owner);
+    py::array_t<T> out({rows_, outputs}, output_->data(), owner);
     py::detail::array_proxy(out.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     return std::move(out);
   }
@@ -86,8 +86,8 @@ template <class T> class TypedStream : public PyStream {
   }
 
   const Size inputs_, rows_;
-  const Extents state_;
-  const bool cell_state_;
+  const Extents state_, cells_;
+  const bool pair_;
   const std::shared_ptr<Buffer<T>> output_;
   const py::array view_;
   Stream<T> stream_;

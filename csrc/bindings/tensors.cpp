@@ -1,6 +1,4 @@
 // TensorStack: forward and backward on tensors of another library, none of them copied.
-#include <array>
-
 #include "../driver/input.hpp"
 #include "register.hpp"
 #include "reuse.hpp"
@@ -19,10 +17,11 @@ class TensorStack : public StackTensors {
  public:
   using StackTensors::StackTensors;
 
-  // (y or None, h, c or None, tape or None); None where a tensor is not as the kernels read it.
+  // (y or None, h, c or None, tape or None); None where a tensor is not as the kernels read it. `clear` makes
+  // what the tape has between its rows zeros.
   py::object forward(const py::list &weights, const std::string &form, const py::object &x,
                      const py::object &h0, const py::object &c0, const py::object &batch_sizes,
-                     double dropout, uint64_t seed, int threads, bool keep, Reuse *reuse) const {
+                     double dropout, uint64_t seed, int threads, bool keep, bool clear, Reuse *reuse) const {
     const auto run = [&](auto zero) -> std::optional<py::object> {
       using T = decltype(zero);
       Sizes sizes;
@@ -39,17 +38,17 @@ class TensorStack : public StackTensors {
       if (form != "NC" && form != "C") std::tie(y, args.y) = result<T>(sequence_shape(sizes, D_ * H_));
       std::tie(h, args.h) = result<T>(state);
       if (cell_.cell_state) std::tie(c, args.c) = result<T>(state);
-      if (keep) std::tie(tape, args.memory) = result<T>({tape_size<T>(sizes.rows, sizes.total)});
+      if (keep)
+        std::tie(tape, args.memory) =
+            result<T>({tape_size<T>(sizes.rows, sizes.total)}, clear && tape_has_gaps<T>());
       args.training = keep;
       args.dropout = {dropout, seed};
       args.threads = usable_threads(threads);
       args.interrupted = signal_check();
       set_team(args.threads);
-      const auto make = [&] { return make_pack(found, Use::forward, args.threads); };
-      if (reuse != nullptr)
-        args.pack = reuse->current(kernels_of<T>(level_), found, weights, args.threads, make);
+      args.pack = kept_pack(found, weights, Use::forward, args.threads, reuse);
       run_driver([&] {
-        if (args.pack == nullptr) args.pack = make();
+        if (args.pack == nullptr) args.pack = make_pack(found, Use::forward, args.threads);
         pyrnnfast::forward(args);
         return 0;
       });
@@ -58,11 +57,11 @@ class TensorStack : public StackTensors {
     return either(run);
   }
 
-  // (dx, dh0, dc0, dweights), each of the first three None unless wanted; None as forward's.
+  // (dx, dh0, dc0, dweights), each None unless wanted, told in this order; None as forward's.
   py::object backward(const py::list &weights, const std::string &form, const py::object &x,
                       const py::object &batch_sizes, const py::object &tape, const py::object &dy,
-                      const py::object &dh, const py::object &dc, const std::array<bool, 3> &wanted,
-                      double dropout, uint64_t seed, int threads) const {
+                      const py::object &dh, const py::object &dc, const std::vector<bool> &wanted,
+                      double dropout, uint64_t seed, int threads, Reuse *reuse) const {
     const auto run = [&](auto zero) -> std::optional<py::object> {
       using T = decltype(zero);
       Sizes sizes;
@@ -71,7 +70,7 @@ class TensorStack : public StackTensors {
       if (!readable) return std::nullopt;
       const std::vector<Weight<T>> found = *readable ? read_weights<T>(weights) : std::vector<Weight<T>>();
       const Extents state = state_shape(sizes);
-      bool good = !found.empty();
+      bool good = !found.empty() && wanted.size() == 3 + found.size();
       // the tape is read only, but its struct serves forward too
       made.memory = const_cast<T *>(optional<T>(tape, {tape_size<T>(sizes.rows, sizes.total)}, good));
       good = good && reinterpret_cast<std::uintptr_t>(made.memory) % kAlignment == 0;
@@ -86,7 +85,11 @@ class TensorStack : public StackTensors {
       if (wanted[1]) std::tie(dh0, args.dh0) = result<T>(state);
       if (wanted[2]) std::tie(dc0, args.dc0) = result<T>(state);
       py::list dweights;
-      const auto add = [&](Size i) {
+      const auto add = [&](Size i) -> T * {
+        if (!wanted[std::size_t(3 + i)]) {
+          dweights.append(py::none());
+          return nullptr;
+        }
         auto [tensor, data] = result<T>(weight_shape(i));
         dweights.append(tensor);
         return data;
@@ -104,8 +107,9 @@ class TensorStack : public StackTensors {
       made.threads = args.threads = usable_threads(threads);
       args.interrupted = signal_check();
       set_team(args.threads);
+      made.pack = kept_pack(found, weights, Use::backward, made.threads, reuse);
       run_driver([&] {
-        made.pack = make_pack(found, Use::backward, made.threads);
+        if (made.pack == nullptr) made.pack = make_pack(found, Use::backward, made.threads);
         Tape<T> kept = reopen(made);
         args.tape = &kept;
         pyrnnfast::backward(args);
@@ -128,8 +132,8 @@ class TensorStack : public StackTensors {
       if (!*readable) return py::none();
       auto [factors, data] = result<T>(sequence_shape(sizes, C_));
       std::fill_n(data, sizes.total * C_, T(1));
-      Tape<T> tape{{}, Clock(args.steps, args.rows, args.lengths), args.steps, args.rows, {}, {}, {}, {}, {},
-                   {}};
+      Tape<T> tape{
+          {}, Clock(args.steps, args.rows, args.lengths), args.steps, args.rows, {}, {}, {}, {}, {}, {}, {}};
       tape.order = args.order;
       const LayerDropout<T> drop{dropout, seed};
       for (RowWalk walk(tape.clock, 0, tape.clock.steps(), 0, args.rows); !walk.done(); walk.next())
@@ -165,9 +169,9 @@ void register_tensors(py::module_ &m) {
       .def("tape_sizes", &TensorStack::tape_sizes, "single"_a,
            "Elements of a tape for each row and for each step of a row.")
       .def("forward", &TensorStack::forward, "weights"_a, "form"_a, "x"_a, "h0"_a, "c0"_a, "batch_sizes"_a,
-           "dropout"_a, "seed"_a, "num_threads"_a, "keep"_a, "reuse"_a)
+           "dropout"_a, "seed"_a, "num_threads"_a, "keep"_a, "clear"_a, "reuse"_a)
       .def("backward", &TensorStack::backward, "weights"_a, "form"_a, "x"_a, "batch_sizes"_a, "tape"_a,
-           "dy"_a, "dh"_a, "dc"_a, "wanted"_a, "dropout"_a, "seed"_a, "num_threads"_a)
+           "dy"_a, "dh"_a, "dc"_a, "wanted"_a, "dropout"_a, "seed"_a, "num_threads"_a, "reuse"_a)
       .def("mask", &TensorStack::mask, "form"_a, "x"_a, "batch_sizes"_a, "layer"_a, "dropout"_a, "seed"_a);
 }
 

@@ -17,8 +17,8 @@ namespace pyrnnfast {
 
 using Size = std::ptrdiff_t;
 
-enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before };
-constexpr int kCellKinds = 5;
+enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru, jordan };
+constexpr int kCellKinds = 7;
 constexpr int kMaxPhases = 2;
 constexpr int kInstantiations = 2;  // of each cell: plain, and general with its options read at run time
 constexpr Size kReadWords = 64;
@@ -76,11 +76,15 @@ template <class T> struct Activation {
 
 // What a cell's general instantiation reads at run time.
 template <class T> struct Options {
-  Activation<T>
-      activations[kMaxActivations];  // LSTM: f (gates), g (candidate), h (output); GRU: f, g; RNN: f
+  Activation<T> activations[kMaxActivations];  // LSTM: f (gates), g (candidate), h (output); GRU: f, g; RNN:
+                                               // f; Jordan: f, g
   T clip;  // of sums, before their activation; infinity: none
   bool coupled;  // LSTM: f = 1 - i
+  T cell_clip;  // LSTM: c after the step is held to -cell_clip..cell_clip; infinity: none
   const T *peephole;  // [3][Hp] i f o, LSTM; null: none
+  // With layer normalisation all slots of the gates hold the recurrent part too, and steps have no product.
+  bool normed;
+  const T *cell_norm;  // [2][Hp] gain and bias of the normalised c, LSTM
   T zoneout[2];  // of c (LSTM), of h: the probability
   T grad_clip;  // of the gradients of sums, in backward; infinity: none
   uint32_t zone_below[2];  // likewise: a unit keeps its old value where its random word is below
@@ -110,7 +114,9 @@ template <class T> struct ForwardStep {
   T *h_next;  // [rows][ld]; not h_prev
   const T *c_prev;  // [rows][ld] LSTM; may be c_next
   T *c_next;  // [rows][ld] LSTM
-  T *reset;  // [rows][ld] r * h', GRU with reset before
+  T *c_normed;  // [rows][ld] LSTM with layer normalisation: out, the new c; second phase, in: without gain
+                // and bias
+  T *reset;  // [rows][ld] r * h', GRU with reset before; Jordan: h
   Size ld;  // stride of h, c and reset
   T *y;  // [..][ldy] outputs, unpadded; null: none
   Size ldy;
@@ -118,6 +124,7 @@ template <class T> struct ForwardStep {
   bool keep;
   const Options<T> *options;  // of the general instantiation
   Draws draws;  // likewise
+  T limit;  // of a projection: its states are held to -limit..limit
 };
 
 // One phase of one backward step. The product is d(gates) of the following step times W_hh (depth 0: there is
@@ -134,15 +141,42 @@ template <class T> struct BackwardStep {
   const T *h_prev;  // [rows][ld]
   const T *c_prev;  // [rows][ld] LSTM
   const T *c_next;  // [rows][ld] LSTM
+  const T *c_normed;  // [rows][ld] LSTM with layer normalisation
   Size ld;  // stride of h, c, mask
   T *dh;  // [rows][padded] in: what reaches h other than through W_hh; out: the same for the step before
   T *dc;  // [rows][padded] LSTM, likewise
+  T *dc_normed;  // [rows][padded] LSTM with layer normalisation, by way of h: out, of c after gain and bias;
+                 // second phase, in: of the new c
   T *record;  // [rows][padded] out: the whole gradient of h; null: not wanted
   const T *dy;  // [..][ldy] gradient of the outputs, unpadded; null: zero
   Size ldy;
   const int64_t *dy_rows;
   const Options<T> *options;  // of the general instantiation
   Draws draws;  // likewise
+  T limit;  // of a projection, whose states lie in `gates`
+};
+
+// Layer normalisation of rows of [slots][padded], over the hidden units of all slots together.
+template <class T> struct NormArgs {
+  Size rows, slots, hidden, padded;
+  T *x;  // [rows][ld] in; out: (x - mean) scale
+  Size ld;
+  T *scale;  // [rows] out: 1 / sqrt(variance + eps)
+  const T *gain, *bias;  // [slots][padded]
+  T *y;  // [rows][ld_y] out: gain x + y in the first `added` slots, gain x + bias in the others; null: not
+         // wanted. May be x where none is added
+  Size ld_y, added;
+};
+
+template <class T> struct NormBackwardArgs {
+  Size rows, slots, hidden, padded;
+  const T *x;  // [rows][ld] as it was left
+  Size ld;
+  const T *scale, *gain;
+  const T *dy;  // [rows][ld_dy] gradient of gain x
+  Size ld_dy;
+  T *dx;  // [rows][ld_dx] out: gradient of what was normalised
+  Size ld_dx;
 };
 
 struct DropoutArgs {
@@ -182,6 +216,8 @@ template <class T> struct KernelTable {
   void (*transpose)(const T *src, Size ld_src, Size rows, Size cols, T *dst, Size ld_dst);
   // sum[j] += (sum over i < rows of src[at[i]][j], from zero), j < cols, cols a multiple of VL; at null: i
   void (*add_column_sums)(const T *src, Size ld, const int64_t *at, Size rows, Size cols, T *sum);
+  // sum[j] += (sum over i < rows of a[i][j] b[i][j], from zero)
+  void (*add_product_sums)(const T *a, Size lda, const T *b, Size ldb, Size rows, Size cols, T *sum);
   // x[k] = kept ? x[k] * scale : 0
   void (*dropout)(const DropoutArgs &, T scale, T *x, Size count);
   // out[k] = factors[k] == 0 ? 0 : x[k] * factors[k]; out may be x
@@ -190,9 +226,13 @@ template <class T> struct KernelTable {
   void (*adam)(const AdamArgs<T> &);
   // y = f(x), slope = f'(x)
   void (*activate)(const Activation<T> &f, const T *x, T *y, T *slope, Size count);
+  void (*normalize)(const NormArgs<T> &);
+  void (*normalize_back)(const NormBackwardArgs<T> &);
   void (*forward[kInstantiations][kCellKinds][kMaxPhases])(const ForwardStep<T> &);
   void (*backward[kInstantiations][kCellKinds][kMaxPhases])(const BackwardStep<T> &);
   void (*backward_state)(const BackwardStep<T> &);  // dh += product
+  void (*project)(const ForwardStep<T> &);  // h = product, and y
+  void (*backward_project)(const BackwardStep<T> &);  // d(h) = dh + dy + product, into dgates
   Size chains;  // vectors of fma_chains
   // x[i] = a x[i] + b, `steps` times in registers; x [chains * VL]
   void (*fma_chains)(Size steps, T a, T b, T *x);

@@ -12,17 +12,17 @@ namespace pyrnnfast {
 constexpr int kMaxSlots = 4;
 constexpr int kNone = -1;
 
-enum class Source { hidden, reset };  // a phase's product reads h' or r * h'
+enum class Source { hidden, reset, inner };  // a phase's product reads h' (Jordan: o'), r * h' or Jordan's h
 
 struct ForwardPhase {
   Source source;
   int first, last;  // slots that the product feeds
-  int width;        // vectors in a strip of its weights
+  int width;  // vectors in a strip of its weights
 };
 
 struct BackwardPhase {
   int first, last;  // slots whose gradients the product reads
-  bool following;   // those of the following step, or (false) of this step
+  bool following;  // those of the following step, or (false) of this step
 };
 
 struct Cell {
@@ -30,10 +30,11 @@ struct Cell {
   const char *name;
   int gates, slots, projected;
   int input_gate[kMaxSlots], hidden_gate[kMaxSlots];  // gate (row block of W_ih, W_hh) of each slot
-  bool cell_state, reset_state;                       // keeps c; keeps r * h'
+  bool cell_state, reset_state;  // keeps c; keeps r * h', Jordan: h
   int phases;
   ForwardPhase forward[kMaxPhases];
   BackwardPhase backward[kMaxPhases];
+  bool blends = false;  // h depends on h' other than through the product
 };
 
 constexpr Cell kCells[kCellKinds] = {
@@ -85,7 +86,8 @@ constexpr Cell kCells[kCellKinds] = {
      false,
      1,
      {{Source::hidden, 1, 4, 3}},
-     {{1, 4, true}}},
+     {{1, 4, true}},
+     true},
     {CellKind::gru_reset_before,
      "gru_reset_before",
      3,
@@ -97,7 +99,34 @@ constexpr Cell kCells[kCellKinds] = {
      true,
      2,
      {{Source::hidden, 0, 2, 2}, {Source::reset, 2, 3, 2}},
-     {{0, 2, true}, {2, 3, false}}},
+     {{0, 2, true}, {2, 3, false}},
+     true},
+    {CellKind::one_gate_gru,
+     "one_gate_gru",
+     2,
+     2,
+     2,
+     {0, 1},
+     {0, 1},
+     false,
+     false,
+     1,
+     {{Source::hidden, 0, 2, 2}},
+     {{0, 2, true}},
+     true},
+    // slots h and o; gates of W_hh U and V, of W_ih W and none
+    {CellKind::jordan,
+     "jordan",
+     2,
+     2,
+     1,
+     {0, kNone},
+     {0, 1},
+     false,
+     true,
+     2,
+     {{Source::hidden, 0, 1, 2}, {Source::inner, 1, 2, 2}},
+     {{0, 1, true}, {1, 2, false}}},
 };
 
 }  // namespace pyrnnfast

@@ -23,6 +23,11 @@ struct Share {
     const Size pairs = (count + 1) / 2;
     return {pairs * part / parts * 2, std::min(count, pairs * (part + 1) / parts * 2)};
   }
+  // Its rows of those that are active, where threads that split units share rows out instead.
+  std::pair<Size, Size> rows(Size active) const {
+    const Size count = std::max<Size>(0, std::min(row_end, active) - row_begin);
+    return {row_begin + count * part / parts, row_begin + count * (part + 1) / parts};
+  }
 };
 
 class Crew {

@@ -7,6 +7,7 @@
 #include "crew.hpp"
 #include "forward.hpp"
 #include "input.hpp"
+#include "norm.hpp"
 #include "states.hpp"
 #include "table.hpp"
 
@@ -36,6 +37,18 @@ template <class T> class Forward {
         if (!run_job(schedule_.job(stage, j), share)) return;
       if (!crew_.end_stage(share, false)) return;
     }
+    if (pack_.merges() && args_.y != nullptr) merge_outputs(share);
+  }
+
+  // y from both directions' states: this thread's rows, else its part of the steps.
+  void merge_outputs(const Share &share) {
+    const bool rows = plan_.split == Split::rows;
+    const Size part = rows ? 0 : share.member.id, parts = rows ? 1 : share.member.threads;
+    const LayerInput<T> top(tape_, pack_.layers, false);
+    for (RowWalk walk(clock_, clock_.steps() * part / parts, clock_.steps() * (part + 1) / parts,
+                      share.row_begin, share.row_end);
+         !walk.done(); walk.next())
+      top.gather(walk.s, walk.n, args_.y + tape_.user_row(walk.s, walk.n) * pack_.width);
   }
 
   bool run_job(const Job &job, Share &share) {
@@ -45,9 +58,15 @@ template <class T> class Forward {
     else
       project(job, share, scratch);
     if (!crew_.meet_units(share)) return false;
+    if (pack_.normed && !normalize_projection(job, share)) return false;
+    const int phases = pack_.cell.phases + pack_.projects();
     for (Size s = job.begin; s < job.end; ++s)
-      for (int phase = 0; phase < pack_.cell.phases; ++phase) {
-        crew_.in_pieces(share, share.row_begin, std::min(share.row_end, clock_.active(s)), plan_.piece,
+      for (int phase = 0; phase < phases; ++phase) {
+        if (pack_.normed && !product(job, s, phase, share, scratch)) return false;
+        const auto [begin, end] = pack_.normed
+                                      ? share.rows(clock_.active(s))
+                                      : std::pair(share.row_begin, std::min(share.row_end, clock_.active(s)));
+        crew_.in_pieces(share, begin, end, plan_.piece,
                         [&](Size n0, Size n1) { step(job, s, phase, share, n0, n1, scratch); });
         if (!crew_.meet_units(share)) return false;
       }
@@ -60,6 +79,10 @@ template <class T> class Forward {
     if (args_.training) return clock_.offset(s) + n;
     return share.row_begin * plan_.chunk + (s - job.begin) * (share.row_end - share.row_begin) +
            (n - share.row_begin);
+  }
+
+  T *gates_at(const Job &job, const Share &share, Size s, Size n) {
+    return tape_.at(job.layer, job.direction).gates.data() + gates_row(job, share, s, n) * pack_.row();
   }
 
   // The input projection of a chunk into its gate slots.
@@ -76,11 +99,11 @@ template <class T> class Forward {
     gemm.b = weights.input.data();
     gemm.strip_begin = strips * share.part / share.parts;
     gemm.strip_end = strips * (share.part + 1) / share.parts;
-    gemm.c = tape_.at(job.layer, job.direction).gates.data();
+    gemm.c = projection_of(job);
     gemm.ldc = pack_.row();
     gemm.c_rows = scratch.rows.data();
     gemm.bias = weights.input_bias.data();
-    gemm.start = Start::bias;
+    gemm.start = pack_.normed ? Start::zero : Start::bias;
     for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end);
          !walk.done() && crew_.go_on(share);) {
       for (gemm.rows = 0; gemm.rows < kProductRows && !walk.done(); walk.next(), ++gemm.rows) {
@@ -89,6 +112,30 @@ template <class T> class Forward {
       }
       pack_.kernels.gemm(gemm);
     }
+  }
+
+  T *projection_of(const Job &job) {
+    History<T> &history = tape_.at(job.layer, job.direction);
+    return pack_.normed ? LayerNorm<T>::projection(history) : history.gates.data();
+  }
+
+  bool normalize_projection(const Job &job, Share &share) {
+    for (Size s = job.begin; s < job.end; ++s) {
+      const auto [n0, n1] = share.rows(clock_.active(s));
+      LayerNorm<T>(tape_, job).input(s, n0, n1, gates_at(job, share, s, n0));
+    }
+    return crew_.meet_units(share);
+  }
+
+  // Layer normalisation wants the product of a phase whole, before the rest of it.
+  bool product(const Job &job, Size s, int phase, Share &share, Scratch<T> &scratch) {
+    crew_.in_pieces(share, share.row_begin, std::min(share.row_end, clock_.active(s)), plan_.piece,
+                    [&](Size n0, Size n1) {
+                      ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
+                      drop(job, phase, n0, k, scratch);
+                      LayerNorm<T>(tape_, job).product(s, phase, n0, k, share);
+                    });
+    return crew_.meet_units(share);
   }
 
   // The same from the table's.
@@ -101,8 +148,26 @@ template <class T> class Forward {
                   gates + gates_row(job, share, walk.s, walk.n) * pack_.row() + begin);
   }
 
-  // One phase of step s for the sorted rows [n0, n1).
+  // One phase of step s for the sorted rows [n0, n1): the cell's, and a projection as the last.
   void step(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, Scratch<T> &scratch) {
+    if (phase == pack_.cell.phases) return project_step(job, s, share, n0, n1, scratch);
+    ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
+    if (args_.training) k.draws = tape_.draws(job.layer, job.direction, s, n0);
+    const auto &kernels = pack_.kernels.forward[pack_.general][int(pack_.cell.kind)];
+    if (pack_.normed)
+      LayerNorm<T>(tape_, job).hidden(s, phase, n0, k);
+    else
+      drop(job, phase, n0, k, scratch);
+    kernels[phase](k);
+    if (pack_.normed && pack_.cell.cell_state) {
+      LayerNorm<T>(tape_, job).cell(s, n0, n1);
+      kernels[1](k);
+    }
+    if (args_.cells != nullptr && job.layer + 1 == pack_.layers) put_cells(job, s, n0, k);
+  }
+
+  ForwardStep<T> arguments(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1,
+                           Scratch<T> &scratch) {
     const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
     History<T> &history = tape_.at(job.layer, job.direction);
     const Size ld = tape_.ld;
@@ -111,10 +176,9 @@ template <class T> class Forward {
     std::tie(k.group_begin, k.group_end) = share.groups(pack_.groups);
     k.hidden = pack_.hidden;
     k.padded = pack_.padded;
-    k.depth = pack_.hidden;
     k.weights = weights.hidden[phase].data();
     k.bias = weights.hidden_bias.data();
-    k.gates = history.gates.data() + gates_row(job, share, s, n0) * pack_.row();
+    k.gates = gates_at(job, share, s, n0);
     k.ld_gates = pack_.row();
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
     k.h_next = history.h_at(clock_, s, ld) + n0 * ld;
@@ -124,14 +188,60 @@ template <class T> class Forward {
     }
     if (pack_.cell.reset_state) k.reset = history.reset_at(clock_, s, ld) + n0 * ld;
     k.ld = ld;
-    k.a = pack_.cell.forward[phase].source == Source::hidden ? k.h_prev : k.reset;
-    k.lda = ld;
-    if (const T *mask = history.recurrent_mask.data()) k.a = drop(k, mask + n0 * ld, scratch.dropped.data());
+    if (pack_.cell.forward[phase].source == Source::hidden) {
+      k.a = tape_.out_before(job.layer, job.direction, s) + n0 * tape_.ld_out;
+      k.lda = tape_.ld_out;
+      k.depth = pack_.outputs;
+    } else {
+      k.a = k.reset;
+      k.lda = ld;
+      k.depth = pack_.hidden;
+    }
     k.keep = args_.training;
-    if (job.layer + 1 == pack_.layers && args_.y != nullptr) {
+    if (!pack_.projects()) put_outputs(job, s, n0, k, scratch);
+    k.options = &weights.options;
+    return k;
+  }
+
+  // This share's part of the cell states of a step, to the user.
+  void put_cells(const Job &job, Size s, Size n0, const ForwardStep<T> &k) const {
+    const Size H = pack_.hidden, u0 = k.group_begin * pack_.kernels.lanes;
+    const Size count = std::min(H, k.group_end * pack_.kernels.lanes) - u0;
+    for (Size n = 0; n < k.rows && count > 0; ++n) {
+      const Size row = tape_.user_row(clock_.time(job.direction == 1, s, n0 + n), n0 + n);
+      std::copy_n(k.c_next + n * k.ld + u0, count,
+                  args_.cells + (row * pack_.directions + job.direction) * H + u0);
+    }
+  }
+
+  // h = W_hr h~
+  void project_step(const Job &job, Size s, const Share &share, Size n0, Size n1, Scratch<T> &scratch) {
+    History<T> &history = tape_.at(job.layer, job.direction);
+    ForwardStep<T> k{};
+    k.rows = n1 - n0;
+    std::tie(k.group_begin, k.group_end) = share.groups(pack_.padded_outputs / pack_.kernels.lanes);
+    k.hidden = pack_.outputs;
+    k.padded = pack_.padded_outputs;
+    k.depth = pack_.hidden;
+    k.weights = pack_.at(job.layer, job.direction).project.data();
+    k.a = history.h_at(clock_, s, tape_.ld) + n0 * tape_.ld;
+    k.lda = tape_.ld;
+    k.h_next = history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
+    k.ld = tape_.ld_out;
+    k.limit = pack_.limit;
+    k.h_prev = history.p_before(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
+    k.options = &pack_.at(job.layer, job.direction).project_options;
+    if (args_.training) k.draws = tape_.draws(job.layer, job.direction, s, n0);
+    put_outputs(job, s, n0, k, scratch);
+    pack_.kernels.project(k);
+  }
+
+  // Where a step of the top layer writes y.
+  void put_outputs(const Job &job, Size s, Size n0, ForwardStep<T> &k, Scratch<T> &scratch) const {
+    if (job.layer + 1 == pack_.layers && args_.y != nullptr && !pack_.merges()) {
       const bool reverse = job.direction == 1;
-      k.ldy = pack_.directions * pack_.hidden;
-      k.y = args_.y + job.direction * pack_.hidden;
+      k.ldy = pack_.directions * pack_.outputs;
+      k.y = args_.y + job.direction * pack_.outputs;
       if (clock_.ragged()) {
         k.y_rows = scratch.rows.data();
         for (Size n = 0; n < k.rows; ++n)
@@ -141,9 +251,17 @@ template <class T> class Forward {
         if (tape_.order == Order::rows_first) k.ldy *= tape_.steps;
       }
     }
-    k.options = &weights.options;
-    if (args_.training) k.draws = tape_.draws(job.layer, job.direction, s, n0);
-    pack_.kernels.forward[pack_.general][int(pack_.cell.kind)][phase](k);
+  }
+
+  // The rows of a product's source, masked. Threads that split units each make all of them: that is sooner
+  // done than a barrier.
+  void drop(const Job &job, int phase, Size n0, ForwardStep<T> &k, Scratch<T> &scratch) {
+    const T *mask = tape_.at(job.layer, job.direction).recurrent_mask.data();
+    if (mask == nullptr || pack_.cell.forward[phase].source == Source::inner) return;
+    T *out = scratch.dropped.data();
+    for (Size n = 0; n < k.rows; ++n)
+      pack_.kernels.mask(k.a + n * k.lda, mask + (n0 + n) * tape_.ld_out, out + n * k.lda, k.depth);
+    k.a = out;
   }
 
   // The rows of a product's source, masked. Threads that split units each make all of them: that is sooner
@@ -166,102 +284,25 @@ template <class T> class Forward {
   Crew crew_;
 };
 
-// The histories' buffers, still empty: pieces of args.memory, or their own.
-template <class T> void allocate(const ForwardArgs<T> &args, Size chunk, Tape<T> &tape) {
-  const Pack<T> &pack = *tape.pack;
-  const Clock &clock = tape.clock;
-  const Size N = clock.rows(), ld = tape.ld, kept = args.training ? clock.total() : N;
-  T *memory = args.memory;
-  const auto take = [&](Size count) {
-    return args.memory == nullptr ? Buffer<T>(count) : Buffer<T>::over(std::exchange(memory, memory + count));
-  };
-  for (Size i = 0; i < pack.layers * pack.directions; ++i) {
-    History<T> &history = tape.histories[i];
-    history.training = args.training;
-    history.whole_h = args.training || i / pack.directions + 1 < pack.layers;
-    history.h0 = take(N * ld);
-    history.h = take((history.whole_h ? clock.total() : 2 * N) * ld);
-    history.gates = take((args.training ? clock.total() : chunk * N) * pack.row());
-    if (pack.cell.cell_state) {
-      history.c0 = take(N * ld);
-      history.c = take(kept * ld);
-    }
-    if (pack.cell.reset_state) history.reset = take(kept * ld);
-  }
-}
-
-template <class T> void begin_states(const ForwardArgs<T> &args, Tape<T> &tape) {
-  const Size H = tape.pack->hidden, state = tape.rows * H;
-  for (std::size_t i = 0; i < tape.histories.size(); ++i) {
-    History<T> &history = tape.histories[i];
-    const auto from = [&](const T *user) { return user == nullptr ? nullptr : user + Size(i) * state; };
-    sort_state(from(args.h0), tape.clock, H, tape.ld, history.h0.data());
-    if (tape.pack->cell.cell_state) sort_state(from(args.c0), tape.clock, H, tape.ld, history.c0.data());
-  }
-}
-
 template <class T> void final_states(const ForwardArgs<T> &args, Tape<T> &tape, Size i) {
   const Pack<T> &pack = *tape.pack;
   const Clock &clock = tape.clock;
   History<T> &history = tape.histories[i];
-  const Size state = clock.rows() * pack.hidden, ld = tape.ld;
+  const Size ld = tape.ld, H = pack.hidden, R = pack.outputs;
+  T *h = args.h + i * clock.rows() * R, *c = pack.pair() ? args.c + i * clock.rows() * H : nullptr;
   for (Size n = 0; n < clock.rows(); ++n) {
     const Size end = clock.length(n);
-    unsorted_row(history.h_before(clock, end, ld) + n * ld, clock, n, pack.hidden, args.h + i * state);
-    if (pack.cell.cell_state)
-      unsorted_row(history.c_before(clock, end, ld) + n * ld, clock, n, pack.hidden, args.c + i * state);
+    unsorted_row(tape.out_before(i / pack.directions, i % pack.directions, end) + n * tape.ld_out, clock, n,
+                 R, h);
+    if (pack.pair())
+      unsorted_row(
+          (pack.cell.cell_state ? history.c_before(clock, end, ld) : history.h_before(clock, end, ld)) +
+              n * ld,
+          clock, n, H, c);
   }
 }
 
 }  // namespace
-
-template <class T>
-Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
-    : plan(make_plan(*tape.pack, tape.clock, args.threads, false)) {
-  const Pack<T> &pack = *tape.pack;
-  allocate(args, plan.chunk, tape);
-  begin_states(args, tape);
-  ld_input = row_stride<T>(pack.widest());
-  const Size gathered = std::min(kProductRows, plan.chunk * tape.rows);
-  const Size dropped = tape.dropout.recurrent > 0 ? std::min(plan.piece, tape.rows) * tape.ld : 0;
-  for (int i = 0; i < plan.threads; ++i)
-    scratch.push_back(
-        {Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows)), Buffer<T>(dropped)});
-}
-
-template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
-  Tape<T> tape{args.pack,
-               Clock(args.steps, args.rows, args.lengths),
-               args.steps,
-               args.rows,
-               args.x,
-               args.ids,
-               args.table,
-               args.dropout,
-               row_stride<T>(args.pack->padded),
-               {}};
-  tape.histories.resize(args.pack->layers * args.pack->directions);
-  for (std::size_t i = 0; i < tape.histories.size(); ++i) {
-    const LayerDropout<T> &dropout = args.dropout;
-    const auto mask = [&](double p, Purpose purpose, Size count, Size stride) {
-      return dropout.sequence_mask(args.pack->kernels, p, purpose, Size(i), tape.clock, count, stride);
-    };
-    const Size inputs = args.pack->packs[i].inputs;
-    tape.histories[i].input_mask = mask(dropout.input, Purpose::input, inputs, inputs);
-    tape.histories[i].recurrent_mask =
-        mask(dropout.recurrent, Purpose::recurrent, args.pack->hidden, tape.ld);
-  }
-  tape.order = args.order;
-  tape.x_next = args.x_next < 0 ? args.pack->inputs : args.x_next;
-  tape.x_step = args.x_step < 0 ? args.rows * args.pack->inputs : args.x_step;
-  return tape;
-}
-
-template <class T> Tape<T> reopen(const ForwardArgs<T> &args) {
-  Tape<T> tape = new_tape(args);
-  allocate(args, 0, tape);
-  return tape;
-}
 
 template <class T> bool run_forward(const ForwardArgs<T> &args, Tape<T> &tape, Workspace<T> &workspace) {
   return Forward<T>(args, tape, workspace).run();
@@ -276,12 +317,6 @@ template <class T> std::unique_ptr<Tape<T>> forward(const ForwardArgs<T> &args) 
   return tape;
 }
 
-template struct Workspace<float>;
-template struct Workspace<double>;
-template Tape<float> reopen(const ForwardArgs<float> &);
-template Tape<double> reopen(const ForwardArgs<double> &);
-template Tape<float> new_tape(const ForwardArgs<float> &);
-template Tape<double> new_tape(const ForwardArgs<double> &);
 template bool run_forward(const ForwardArgs<float> &, Tape<float> &, Workspace<float> &);
 template bool run_forward(const ForwardArgs<double> &, Tape<double> &, Workspace<double> &);
 template std::unique_ptr<Tape<float>> forward(const ForwardArgs<float> &);

@@ -25,6 +25,8 @@ template <class T> struct Workspace {
 };
 
 template <class T> Tape<T> new_tape(const ForwardArgs<T> &args);  // still without buffers
+// The initial states into a tape that has its buffers.
+template <class T> void begin_states(const ForwardArgs<T> &args, Tape<T> &tape);
 
 // Runs all steps from the tape's h0 and c0; allocates nothing. False: interrupted, the results are not whole.
 // The final states stay in the tape.

@@ -11,12 +11,13 @@ namespace pyrnnfast {
 template <class T> void generate(const GenerateArgs<T> &args) {
   const Pack<T> &pack = *args.pack;
   const KernelTable<T> &kernels = pack.kernels;
-  const Size N = args.rows, V = args.classes, H = pack.hidden, E = pack.inputs, lanes2 = 2 * kernels.lanes;
-  const Size state = pack.layers * N * H, strips = (V + lanes2 - 1) / lanes2;
-  Buffer<T> decoder(strips * lanes2 * H, true), bias(strips * lanes2, true);
-  kernels.pack({args.decoder_weight, 1, H, H, V, decoder.data(), H, 2, 0, 0});
+  const Size N = args.rows, V = args.classes, R = pack.outputs, E = pack.inputs, lanes2 = 2 * kernels.lanes;
+  const Size strips = (V + lanes2 - 1) / lanes2;
+  const Size h_size = pack.layers * N * R, c_size = pack.pair() ? pack.layers * N * pack.hidden : 0;
+  Buffer<T> decoder(strips * lanes2 * R, true), bias(strips * lanes2, true);
+  kernels.pack({args.decoder_weight, 1, R, R, V, decoder.data(), R, 2, 0, 0});
   if (args.decoder_bias != nullptr) std::copy_n(args.decoder_bias, V, bias.data());
-  Buffer<T> x(N * E), y(N * H), logits(N * V), h(state), c(pack.cell.cell_state ? state : 0);
+  Buffer<T> x(N * E), y(N * R), logits(N * V), h(h_size), c(c_size);
   std::vector<int64_t> active(N, 1), fed(args.first, args.first + N);
   std::fill_n(args.lengths, N, args.length);
   // Two sets of states take turns; `args.h` and `args.c` get the last.
@@ -26,9 +27,9 @@ template <class T> void generate(const GenerateArgs<T> &args) {
   GemmArgs<T> gemm{};
   gemm.rows = N;
   gemm.cols = V;
-  gemm.depth = H;
+  gemm.depth = R;
   gemm.a = y.data();
-  gemm.lda = H;
+  gemm.lda = R;
   gemm.b = decoder.data();
   gemm.strip_end = strips;
   gemm.c = logits.data();
@@ -38,7 +39,7 @@ template <class T> void generate(const GenerateArgs<T> &args) {
   for (Size step = 0; step < args.length && std::count(active.begin(), active.end(), 1) > 0; ++step) {
     if (poll()) throw Interrupted();
     for (Size n = 0; n < N; ++n) std::copy_n(args.embedding + fed[n] * E, E, x.data() + n * E);
-    std::fill_n(y.data(), N * H, T(0));
+    std::fill_n(y.data(), N * R, T(0));
     forward<T>({args.pack,
                 1,
                 N,
@@ -53,12 +54,10 @@ template <class T> void generate(const GenerateArgs<T> &args) {
                 false,
                 args.threads,
                 args.interrupted});
-    std::copy_n(h.data(), state, args.h);
+    std::copy_n(h.data(), h_size, args.h);
+    std::copy_n(c.data(), c_size, args.c);
     h_in = args.h;
-    if (pack.cell.cell_state) {
-      std::copy_n(c.data(), state, args.c);
-      c_in = args.c;
-    }
+    if (c_size > 0) c_in = args.c;
     run_team(1, [&](Member) { kernels.gemm(gemm); });
     for (Size n = 0; n < N; ++n) {
       if (!active[n]) continue;
@@ -72,14 +71,14 @@ template <class T> void generate(const GenerateArgs<T> &args) {
     std::fill(args.tokens + n * args.length + args.lengths[n], args.tokens + (n + 1) * args.length,
               args.stop);
   if (h_in != args.h) {  // no step was taken
-    if (args.h0 != nullptr)
-      std::copy_n(args.h0, state, args.h);
-    else
-      std::fill_n(args.h, state, T(0));
-    if (pack.cell.cell_state && args.c0 != nullptr)
-      std::copy_n(args.c0, state, args.c);
-    else if (pack.cell.cell_state)
-      std::fill_n(args.c, state, T(0));
+    const auto copy = [](const T *from, Size count, T *to) {
+      if (from != nullptr)
+        std::copy_n(from, count, to);
+      else
+        std::fill_n(to, count, T(0));
+    };
+    copy(args.h0, h_size, args.h);
+    copy(args.c0, c_size, args.c);
   }
 }
 

@@ -17,7 +17,7 @@ template <class T> class GradNorms {
   // norms [L*D][T] out, in the user's order of steps; null: not wanted, then nothing is allocated.
   GradNorms(const Tape<T> &tape, Size chunk, double *norms) : tape_(tape), norms_(norms) {
     for (std::size_t i = 0; norms != nullptr && i < tape.histories.size(); ++i) {
-      gradients_.emplace_back(chunk * tape.rows * tape.pack->padded);
+      gradients_.emplace_back(chunk * tape.rows * tape.pack->padded_outputs);
       squares_.emplace_back(tape.steps * tape.rows, 0.0);
     }
   }
@@ -25,7 +25,7 @@ template <class T> class GradNorms {
   T *at(const Job &job, Size s, Size n) {
     if (norms_ == nullptr) return nullptr;
     const Size row = tape_.clock.offset(s) - tape_.clock.offset(job.begin) + n;
-    return gradients_[run(job)].data() + row * tape_.pack->padded;
+    return gradients_[run(job)].data() + row * tape_.pack->padded_outputs;
   }
   // One thread's part of a job whose gradients are all there.
   void add(const Job &job, Member member) {
@@ -38,7 +38,7 @@ template <class T> class GradNorms {
       if (walk.index() < begin || walk.index() >= end) continue;
       const T *gradient = at(job, walk.s, walk.n);
       double sum = 0;
-      for (Size u = 0; u < tape_.pack->hidden; ++u) sum += double(gradient[u]) * double(gradient[u]);
+      for (Size u = 0; u < tape_.pack->outputs; ++u) sum += double(gradient[u]) * double(gradient[u]);
       const Size time = clock.time(job.direction == 1, walk.s, walk.n);
       squares_[run(job)][time * tape_.rows + clock.user(walk.n)] = sum;
     }
@@ -57,7 +57,7 @@ template <class T> class GradNorms {
 
   const Tape<T> &tape_;
   double *norms_;
-  std::vector<Buffer<T>> gradients_;  // [L*D] of [rows of a chunk][Hp]
+  std::vector<Buffer<T>> gradients_;  // [L*D] of [rows of a chunk][Rp]
   std::vector<std::vector<double>> squares_;  // [L*D] of [T][N], zero past a row's end
 };
 

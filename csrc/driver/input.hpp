@@ -1,9 +1,10 @@
 // Rows of a layer's input, wherever they lie: the user's x for the first layer, the states of the layer below
-// (dropped out in training) for the others.
+// (dropped out in training) for the others. Of a layer above the top they are the stack's outputs.
 #pragma once
 
 #include <cstring>
 
+#include "merge.hpp"
 #include "tape.hpp"
 
 namespace pyrnnfast {
@@ -19,8 +20,17 @@ template <class T> class LayerInput {
   // Copies the input of step s and sorted row n of this direction's clock to dst.
   void gather(Size s, Size n, T *dst) const {
     gather_whole(s, n, dst);
-    const Buffer<T> &mask = tape_.at(layer_, reverse_).input_mask;
-    if (mask.data() != nullptr) tape_.pack->kernels.mask(dst, mask.data() + n * width(), dst, width());
+    if (layer_ < tape_.pack->layers) mask(s, n, dst);
+  }
+
+  // Dropout of such a row in training: the same factors for its gradient.
+  void mask(Size s, Size n, T *row) const {
+    const KernelTable<T> &kernels = tape_.pack->kernels;
+    const Clock &clock = tape_.clock;
+    if (layer_ > 0 && tape_.dropout.active())
+      tape_.dropout.apply(kernels, layer_ - 1, clock.time(reverse_, s, n), clock.user(n), row, width());
+    if (const T *factors = tape_.at(layer_, reverse_).input_mask.data())
+      kernels.mask(row, factors + n * width(), row, width());
   }
 
  private:
@@ -31,14 +41,16 @@ template <class T> class LayerInput {
       return;
     }
     const Size time = clock.time(reverse_, s, n);
-    const Size H = tape_.pack->hidden;
-    for (Size d = 0; d < tape_.pack->directions; ++d) {
+    const Pack<T> &pack = *tape_.pack;
+    const Size R = pack.outputs;
+    for (Size d = 0; d < pack.directions; ++d) {
       const Size step = clock.time(d == 1, time, n);  // its own inverse
-      std::memcpy(dst + d * H, tape_.at(layer_ - 1, d).h.data() + (clock.offset(step) + n) * tape_.ld,
-                  std::size_t(H) * sizeof(T));
+      const T *from = tape_.out_at(layer_ - 1, d, step) + n * tape_.ld_out;
+      if (d == 1 && pack.merges())
+        merge(pack.merge, from, R, dst);
+      else
+        std::memcpy(dst + d * R, from, std::size_t(R) * sizeof(T));
     }
-    if (tape_.dropout.active())
-      tape_.dropout.apply(tape_.pack->kernels, layer_ - 1, time, clock.user(n), dst, width());
   }
 
   Tape<T> &tape_;

@@ -23,12 +23,8 @@ namespace pyrnnfast {
 
 namespace {
 
-constexpr double kSpin = 50e-6, kLong = 1e-3, kPollEvery = 50e-3;
+constexpr double kSpin = 50e-6, kLong = 1e-3, kPollEvery = 50e-3, kLostShare = 1.0 / 3;
 constexpr int kSlowWaits = 8;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 void pause() {
 #if defined(__x86_64__)
@@ -86,15 +82,22 @@ int machine_threads() {
 
 }  // namespace
 
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 // More would only wait for each other; a few times the processors still let tests split work further.
 int usable_threads(int wanted) {
   static const int most = 4 * std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
   return std::clamp(wanted, 1, most);
 }
 
-Barrier::Verdict Barrier::decide() const {
+Barrier::Verdict Barrier::decide(double arrived) const {
   if (stop_requested()) return Verdict::stop;
-  return slow_.load(std::memory_order_relaxed) >= kSlowWaits ? Verdict::solo : Verdict::go;
+  const double lost = 1e-9 * double(lost_.load(std::memory_order_relaxed));
+  const bool busy =
+      slow_.load(std::memory_order_relaxed) >= kSlowWaits && lost > kLostShare * (arrived - made_);
+  return busy ? Verdict::solo : Verdict::go;
 }
 
 Barrier::Verdict Barrier::wait(int threads, double *left) {
@@ -103,7 +106,7 @@ Barrier::Verdict Barrier::wait(int threads, double *left) {
   const int generation = generation_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
     arrived_.store(0, std::memory_order_relaxed);
-    verdict_ = decide();
+    verdict_ = decide(arrived);
     generation_.store(generation + 1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) futex(&generation_, FUTEX_WAKE, INT_MAX);
     if (left != nullptr) *left = arrived;
@@ -125,8 +128,10 @@ Barrier::Verdict Barrier::wait(int threads, double *left) {
   if (left == nullptr) return verdict_;
   const double leaving = now(), worked = *left > 0 ? arrived - *left : 0;
   const double waited = leaving - arrived;
-  if (*left > 0 && waited > worked)
+  if (*left > 0 && waited > worked) {
     slow_.fetch_add(waited > kLong ? kSlowWaits / 2 : 1, std::memory_order_relaxed);
+    lost_.fetch_add(int64_t(1e9 * waited), std::memory_order_relaxed);
+  }
   *left = leaving;
   return verdict_;
 }

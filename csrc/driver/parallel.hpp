@@ -2,12 +2,15 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <string>
 
 #include "../dispatch/kernel_table.hpp"
 
 namespace pyrnnfast {
+
+double now();  // seconds, of a clock that only goes forward
 
 // Where a team meets. Spins about as long as waking a sleeper takes (50 us), then sleeps. The last one to
 // arrive decides for all, so that every thread leaves with the same verdict.
@@ -17,18 +20,21 @@ class Barrier {
 
   // `threads` meet. With `left` (when the calling thread last left this barrier, zero for never; set anew)
   // the wait is one between equal shares: after eight in which a thread slept and waited for longer than it
-  // had worked (or two of over 1 ms), the machine is busy elsewhere, and the verdict is `solo`: thread 0 goes
-  // on alone. If a stop was requested, it is `stop`.
+  // had worked (or two of over 1 ms), and if such waits are a third of the time since the barrier was made,
+  // the machine is busy elsewhere, and the verdict is `solo`: thread 0 goes on alone. (A long call meets a
+  // few of them on a quiet machine, too.) If a stop was requested, it is `stop`.
   Verdict wait(int threads, double *left);
   void request_stop() { stop_.store(true, std::memory_order_relaxed); }
   bool stop_requested() const { return stop_.load(std::memory_order_relaxed); }
 
  private:
-  Verdict decide() const;
+  Verdict decide(double arrived) const;
 
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> generation_{0};
   std::atomic<int> sleepers_{0}, slow_{0};
+  std::atomic<int64_t> lost_{0};  // nanoseconds of slow waits
+  const double made_ = now();
   std::atomic<bool> stop_{false};
   Verdict verdict_ = Verdict::go;
 };

@@ -23,9 +23,10 @@ constexpr Size kFarTiles = 2;  // of each thread cannot pay for: each thread rea
 
 template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int threads, bool backward) {
   const Size rows = clock.rows(), steps = clock.steps();
-  const double recurrent = 2.0 * pack.cell.gates * pack.hidden * pack.hidden;
+  const double recurrent =
+      2.0 * pack.hidden * (pack.cell.gates * pack.outputs + (pack.projects() ? pack.outputs : 0));
   const double row_work =
-      (recurrent + 2.0 * pack.cell.gates * pack.hidden * std::max(pack.inputs, pack.hidden)) *
+      (recurrent + 2.0 * pack.cell.gates * pack.hidden * std::max(pack.inputs, pack.outputs)) *
       (backward ? 2 : 1);
   Plan plan;
   // Backward goes over all of dW at the end of a chunk: never a shorter one than a partial sum is long.
@@ -39,7 +40,7 @@ template <class T> Plan make_plan(const Pack<T> &pack, const Clock &clock, int t
 
   const double total = row_work * double(clock.total()) * double(pack.layers * pack.directions);
   if (total < kTinyCall) threads = 1;
-  const Size weights = pack.cell.gates * pack.hidden * pack.hidden * Size(sizeof(T));
+  const Size weights = pack.cell.gates * pack.hidden * pack.outputs * Size(sizeof(T));
   const Size share = std::max<Size>(1, rows / threads);
   // Several jobs at a time need enough stages to keep every thread busy.
   const bool many_jobs =

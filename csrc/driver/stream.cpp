@@ -31,12 +31,13 @@ template <class T> void Stream<T>::step(const T *x) {
   for (History<T> &history : tape_.histories) {  // the states after this step are those before the next
     std::swap(history.h0, history.h);
     std::swap(history.c0, history.c);
+    std::swap(history.p0, history.p);
   }
 }
 
 template <class T> bool Stream<T>::use(std::shared_ptr<const Pack<T>> pack) {
   const auto shape = [](const Pack<T> &p) {
-    return std::make_tuple(&p.kernels, &p.cell, p.inputs, p.hidden, p.layers, p.directions);
+    return std::make_tuple(&p.kernels, &p.cell, p.inputs, p.hidden, p.outputs, p.layers, p.directions);
   };
   if (shape(*pack) != shape(*tape_.pack)) return false;
   args_.pack = tape_.pack = std::move(pack);
@@ -44,31 +45,21 @@ template <class T> bool Stream<T>::use(std::shared_ptr<const Pack<T>> pack) {
 }
 
 template <class T> void Stream<T>::get_state(T *h, T *c) const {
-  const Size H = tape_.pack->hidden;
-  for (const History<T> &history : tape_.histories)
+  const Pack<T> &pack = *tape_.pack;
+  for (const History<T> &history : tape_.histories) {
+    const Buffer<T> &first = pack.projects() ? history.p0 : history.h0;
+    const Buffer<T> &second = pack.cell.cell_state ? history.c0 : history.h0;
     for (Size n = 0; n < tape_.rows; ++n) {
-      h = std::copy_n(history.h0.data() + n * tape_.ld, H, h);
-      if (c != nullptr) c = std::copy_n(history.c0.data() + n * tape_.ld, H, c);
+      h = std::copy_n(first.data() + n * tape_.ld_out, pack.outputs, h);
+      if (c != nullptr) c = std::copy_n(second.data() + n * tape_.ld, pack.hidden, c);
     }
+  }
 }
 
 template <class T> void Stream<T>::set_state(const T *h, const T *c) {
-  const Size H = tape_.pack->hidden;
-  const auto set = [&](Buffer<T> &state, const T *&from) {
-    for (Size n = 0; n < tape_.rows; ++n) {
-      T *const row = state.data() + n * tape_.ld;
-      if (from == nullptr) {
-        std::fill_n(row, H, T(0));
-      } else {
-        std::copy_n(from, H, row);
-        from += H;
-      }
-    }
-  };
-  for (History<T> &history : tape_.histories) {
-    set(history.h0, h);
-    if (tape_.pack->cell.cell_state) set(history.c0, c);
-  }
+  args_.h0 = h;
+  args_.c0 = c;
+  begin_states(args_, tape_);
 }
 
 template class Stream<float>;

@@ -18,8 +18,8 @@ template <class T> class Stream {
   // instruction set.
   bool use(std::shared_ptr<const Pack<T>> pack);
 
-  void get_state(T *h, T *c) const;        // [L][N][H] out; c for the LSTM, else null
-  void set_state(const T *h, const T *c);  // [L][N][H] in; null: zero
+  void get_state(T *h, T *c) const;  // [L][N][R], [L][N][H] out; c where the state is a pair, else null
+  void set_state(const T *h, const T *c);  // the same in; null: zero
 
  private:
   ForwardArgs<T> args_;

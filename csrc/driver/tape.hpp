@@ -15,6 +15,14 @@ namespace pyrnnfast {
 // step 0, then those of step 1 and so on, longest rows first (PyTorch's PackedSequence).
 enum class Order { steps_first, rows_first, packed };
 
+// What layer normalisation keeps, [total]; inference: [N], and of the input only the scales. Rows of gates
+// are in their slots, without gain and bias.
+template <class T> struct NormHistory {
+  Buffer<T> input, hidden;  // [..][row]
+  Buffer<T> cell;           // [..][ld] LSTM
+  Buffer<T> input_scale, hidden_scale[kMaxPhases], cell_scale;  // [..] 1 / sqrt(variance + eps)
+};
+
 // One layer and direction, in the order of its own clock: index offset(s) + n for step s and sorted row n.
 template <class T> struct History {
   Buffer<T> h0, c0;  // [N][ld] initial states, sorted
@@ -23,14 +31,22 @@ template <class T> struct History {
   Buffer<T> h;       // [total][ld] hidden states; inference, last layer: [2][N][ld], the last two steps
   Buffer<T> c;       // LSTM. training: [total][ld] cell states; inference: [N][ld]
   Buffer<T> reset;   // GRU with reset before. training: [total][ld] r * h'; inference: [N][ld]
-  Buffer<T> input_mask, recurrent_mask;  // [N][C of the layer], [N][ld], sorted: factors; empty: none
-  bool whole_h = false, training = false;
+  Buffer<T> p0, p;   // with a projection: its states, as h0 and h, which are what it projects
+  Buffer<T> input_mask, recurrent_mask;  // [N][C of the layer], [N][ld_out], sorted: factors; empty: none
+  NormHistory<T> normed;
+  bool whole_h = false, whole_p = false, training = false;
 
   T *h_at(const Clock &clock, Size s, Size ld) {
     return h.data() + (whole_h ? clock.offset(s) : (s & 1) * clock.rows()) * ld;
   }
   const T *h_before(const Clock &clock, Size s, Size ld) {
     return s == 0 ? h0.data() : h_at(clock, s - 1, ld);
+  }
+  T *p_at(const Clock &clock, Size s, Size ld) {
+    return p.data() + (whole_p ? clock.offset(s) : (s & 1) * clock.rows()) * ld;
+  }
+  const T *p_before(const Clock &clock, Size s, Size ld) {
+    return s == 0 ? p0.data() : p_at(clock, s - 1, ld);
   }
   T *c_at(const Clock &clock, Size s, Size ld) { return c.data() + (training ? clock.offset(s) * ld : 0); }
   const T *c_before(const Clock &clock, Size s, Size ld) {
@@ -88,10 +104,17 @@ template <class T> struct Tape {
   const int64_t *ids;  // [T][N] row of x at each step and row; null: its own
   Size table;        // V; 0 without ids
   LayerDropout<T> dropout;
-  Size ld;           // stride of states
+  Size ld, ld_out;   // stride of states; of those that are put out
   std::vector<History<T>> histories;  // [layers * directions]
   Order order = Order::steps_first;
   Size x_step = 0, x_next = 0;  // elements of x from a step, from a row, to the next; packed: x_next alone
+
+  // The states that are put out, and recurrent: those of a projection, else h.
+  const T *out_before(Size layer, Size direction, Size s) {
+    History<T> &history = at(layer, direction);
+    return pack->projects() ? history.p_before(clock, s, ld_out) : history.h_before(clock, s, ld_out);
+  }
+  const T *out_at(Size layer, Size direction, Size s) { return out_before(layer, direction, s + 1); }
 
   // Index in the user's sequences of sorted row n at a time.
   Size user_row(Size time, Size n) const {
@@ -111,9 +134,12 @@ template <class T> struct Tape {
   }
   // Whether the table is projected whole, instead of the rows that are read. A row that is read once or twice
   // is not worth its share of two more buffers; and a masked row is another one for each sequence.
-  bool by_table() const { return ids != nullptr && dropout.input == 0 && 2 * table <= clock.total(); }
+  bool by_table() const {
+    return ids != nullptr && !pack->normed && dropout.input == 0 && 2 * table <= clock.total();
+  }
 
-  // Elements of a tape in training: all of a layer's and direction's history, each piece aligned.
+  // Elements of a tape in training, without a projection: all of a layer's and direction's history, each
+  // piece aligned.
   static Size elements(const Cell &cell, Size padded, Size runs, Size rows, Size total) {
     const Size ld = row_stride<T>(padded), row = row_stride<T>(cell.slots * padded);
     const Size kept = 1 + cell.cell_state;

@@ -1,11 +1,12 @@
-// Gradients of weights, biases and peepholes from a chunk's gate gradients: dW += d(gates)^T source, in
-// partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the rows
-// of W, never this sum.
+// Gradients of weights, biases, peepholes and gains from a chunk's gate gradients: dW += d(gates)^T source,
+// in partial sums over blocks of kSumBlock (t, n) pairs, each from zero, added in order. Threads split the
+// rows of W, never this sum. A null pointer among the gradients is one that nobody wants.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
+#include "gain_gradients.hpp"
 #include "input.hpp"
 #include "parallel.hpp"
 #include "plan.hpp"
@@ -17,13 +18,14 @@ namespace pyrnnfast {
 template <class T> class WeightGradientSum {
  public:
   WeightGradientSum(Tape<T> &tape, int threads)
-      : tape_(tape), pack_(*tape.pack), clock_(tape.clock), table_(tape, threads) {
+      : tape_(tape), pack_(*tape.pack), clock_(tape.clock), gains_(tape), table_(tape, threads) {
     const Size lanes2 = 2 * pack_.kernels.lanes;
     const Size widest = std::max(pack_.widest(), pack_.hidden);
-    const Size gate_rows = pack_.cell.slots * pack_.hidden;
+    const Size gate_rows = pack_.cell.slots * pack_.hidden, R = pack_.outputs;
     ld_source_ = row_stride<T>(widest);
     for (int i = 0; i < threads; ++i) {
-      const Size most = gate_rows * (i + 1) / threads - gate_rows * i / threads;
+      const Size most = std::max(gate_rows * (i + 1) / threads - gate_rows * i / threads,
+                                 R * (i + 1) / threads - R * i / threads);
       // one thread's share may become the whole when thread 0 goes on alone
       const Size rows = i == 0 ? gate_rows : most;
       scratch_.push_back({Buffer<T>(rows * kLdGates), Buffer<T>(kSumBlock * ld_source_),
@@ -35,16 +37,23 @@ template <class T> class WeightGradientSum {
       peephole_.emplace_back(weights.options.peephole == nullptr ? 0 : 3 * pack_.padded, true);
   }
 
-  // One thread's part of a chunk, as long as `go_on` is true. dgates: [rows of the chunk][row], in the order
-  // of the clock.
+  // One thread's part of a chunk, as long as `go_on` is true. doutputs: with a projection, the gradients of
+  // its states, [rows of the chunk][ld_out].
   template <class GoOn>
-  void add(const Job &job, const T *dgates, const WeightGradients<T> &out, Member member, const GoOn &go_on) {
+  void add(const Job &job, const ChunkGradients<T> &d, const T *doutputs, const WeightGradients<T> &out,
+           Member member, const GoOn &go_on) {
     const Size first = clock_.offset(job.begin), last = clock_.offset(job.end);
     RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows());
     for (Size at = first; at < last && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, last - at);
       const bool more = at > first || last < clock_.total();  // the last chunk comes first
-      add_block(job, walk, dgates + (at - first) * pack_.row(), count, out, member, more, go_on);
+      const Size row = (at - first) * pack_.row();
+      add_block(job, walk,
+                {d.gates + row, d.input + row, d.hidden + row,
+                 d.cell == nullptr ? nullptr : d.cell + (at - first) * pack_.padded},
+                count, out, member, more, go_on);
+      if (pack_.projects())
+        add_projection(job, walk, doutputs + (at - first) * tape_.ld_out, count, out, member, more, go_on);
       for (Size i = 0; i < count; ++i) walk.next();
     }
   }
@@ -55,7 +64,7 @@ template <class T> class WeightGradientSum {
     const Size width = pack_.inputs;
     for (Size at = 0; at < tape_.table && go_on(); at += kSumBlock) {
       const Size count = std::min(kSumBlock, tape_.table - at);
-      const Rows share = transpose(table_.row(direction, at), count, member);
+      const Rows share = transpose_gates(table_.row(direction, at), count, member);
       pack_source(count, width, scratch_[member.id], [&](Size i, T *dst) { table_.gather(at + i, dst); });
       multiply(0, pack_.cell.projected, pack_.cell.input_gate, width, count, out.weight_ih, share, member,
                at > 0, go_on);
@@ -67,20 +76,21 @@ template <class T> class WeightGradientSum {
   void finish(Size i, const WeightGradients<T> &out) const {
     const Size H = pack_.hidden;
     if (clock_.total() == 0) {
-      std::fill_n(out.weight_ih, pack_.cell.gates * H * pack_.packs[i].inputs, T(0));
-      std::fill_n(out.weight_hh, pack_.cell.gates * H * H, T(0));
+      if (out.weight_ih) std::fill_n(out.weight_ih, pack_.cell.gates * H * pack_.packs[i].inputs, T(0));
+      if (out.weight_hh) std::fill_n(out.weight_hh, pack_.cell.gates * H * pack_.outputs, T(0));
+      if (pack_.projects()) std::fill_n(out.weight_hr, pack_.outputs * H, T(0));
     }
     if (out.peephole != nullptr)
       for (int k = 0; k < 3; ++k)
         std::copy_n(peephole_[i].data() + k * pack_.padded, H, out.peephole + k * H);
-    if (out.bias_ih == nullptr) return;
+    if (pack_.normed) gains_.finish(i, out);
     for (int slot = 0; slot < pack_.cell.slots; ++slot) {
       const T *sum = bias_[i].data() + slot * pack_.padded;
       const int input = slot < pack_.cell.projected ? pack_.cell.input_gate[slot] : kNone;
       const int hidden = pack_.cell.hidden_gate[slot];
       for (Size u = 0; u < H; ++u) {
-        if (input != kNone) out.bias_ih[input * H + u] = sum[u];
-        if (hidden != kNone) out.bias_hh[hidden * H + u] = sum[u];
+        if (out.bias_ih && input != kNone) out.bias_ih[input * H + u] = sum[u];
+        if (out.bias_hh && hidden != kNone) out.bias_hh[hidden * H + u] = sum[u];
       }
     }
   }
@@ -96,18 +106,18 @@ template <class T> class WeightGradientSum {
 
   struct Rows {
     Size begin, end;  // of all slots' rows
+    Size units;  // of a slot
   };
 
   template <class GoOn>
-  void add_block(const Job &job, const RowWalk &start, const T *dgates, Size count,
+  void add_block(const Job &job, const RowWalk &start, const ChunkGradients<T> &d, Size count,
                  const WeightGradients<T> &out, Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
     const Cell &cell = pack_.cell;
-    const Size H = pack_.hidden;
-    const Rows share = transpose(dgates, count, member);
+    const Rows share = out.weight_ih || out.weight_hh ? transpose_gates(d.input, count, member) : Rows{};
     if (job.layer == 0 && table_.used()) {
-      table_.add(job.direction, start, dgates, count, member);
-    } else {
+      table_.add(job.direction, start, d.gates, count, member);
+    } else if (out.weight_ih) {
       const LayerInput<T> input(tape_, job.layer, job.direction == 1);
       pack_source(count, input.width(), scratch, [&, walk = start](Size, T *dst) mutable {
         input.gather(walk.s, walk.n, dst);
@@ -116,27 +126,45 @@ template <class T> class WeightGradientSum {
       multiply(0, cell.projected, cell.input_gate, input.width(), count, out.weight_ih, share, member, more,
                go_on);
     }
+    if (out.weight_hh && d.hidden != d.input) transpose_gates(d.hidden, count, member);
     const History<T> &history = tape_.at(job.layer, job.direction);
-    for (int p = 0; p < cell.phases; ++p) {
+    for (int p = 0; p < (out.weight_hh ? cell.phases : 0); ++p) {
       const ForwardPhase &phase = cell.forward[p];
-      pack_source(count, H, scratch, [&, walk = start](Size, T *dst) mutable {
-        const T *from = phase.source == Source::reset ? history.reset.data() + walk.index() * tape_.ld
-                        : walk.s == 0 ? history.h0.data() + walk.n * tape_.ld
-                                      : history.h.data() + (clock_.offset(walk.s - 1) + walk.n) * tape_.ld;
-        if (history.recurrent_mask.data() == nullptr)
-          std::copy_n(from, H, dst);
+      const bool reset = phase.source != Source::hidden;
+      const Size width = reset ? pack_.hidden : pack_.outputs;
+      const T *mask = phase.source == Source::inner ? nullptr : history.recurrent_mask.data();
+      pack_source(count, width, scratch, [&, walk = start](Size, T *dst) mutable {
+        const T *from = reset ? history.reset.data() + walk.index() * tape_.ld
+                              : tape_.out_before(job.layer, job.direction, walk.s) + walk.n * tape_.ld_out;
+        if (mask == nullptr)
+          std::copy_n(from, width, dst);
         else
-          pack_.kernels.mask(from, history.recurrent_mask.data() + walk.n * tape_.ld, dst, H);
+          pack_.kernels.mask(from, mask + walk.n * tape_.ld_out, dst, width);
         walk.next();
       });
-      multiply(phase.first, phase.last, cell.hidden_gate, H, count, out.weight_hh, share, member, more,
+      multiply(phase.first, phase.last, cell.hidden_gate, width, count, out.weight_hh, share, member, more,
                go_on);
     }
+    if (out.peephole != nullptr) add_peepholes(job, start, d.gates, count, member);
+    if (pack_.normed) gains_.add(job, start.index(), d, count, member);
+    if (!out.bias_ih && !out.bias_hh) return;
     const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
     const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
-    pack_.kernels.add_column_sums(dgates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
+    pack_.kernels.add_column_sums(d.gates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
                                   bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);
-    if (out.peephole != nullptr) add_peepholes(job, start, dgates, count, member);
+  }
+
+  // h = W_hr h~
+  template <class GoOn>
+  void add_projection(const Job &job, const RowWalk &start, const T *doutputs, Size count,
+                      const WeightGradients<T> &out, Member member, bool more, const GoOn &go_on) {
+    constexpr int kOnly[] = {0};
+    const T *source = tape_.at(job.layer, job.direction).h.data() + start.index() * tape_.ld;
+    const Rows share =
+        transpose(doutputs, tape_.ld_out, 1, pack_.outputs, pack_.padded_outputs, count, member);
+    pack_source(count, pack_.hidden, scratch_[member.id],
+                [&](Size i, T *dst) { std::copy_n(source + i * tape_.ld, pack_.hidden, dst); });
+    multiply(0, 1, kOnly, pack_.hidden, count, out.weight_hr, share, member, more, go_on);
   }
 
   // i and f have seen c', o has seen c: sums of d(gate) times its cell state, this thread's units.
@@ -163,12 +191,15 @@ template <class T> class WeightGradientSum {
   }
 
   // This thread's rows of W, as columns of `count` rows of gate gradients, into its scratch.
-  Rows transpose(const T *dgates, Size count, Member member) {
-    const Size H = pack_.hidden, all = pack_.cell.slots * H;
-    const Rows share{all * member.id / member.threads, all * (member.id + 1) / member.threads};
+  Rows transpose_gates(const T *dgates, Size count, Member member) {
+    return transpose(dgates, pack_.row(), pack_.cell.slots, pack_.hidden, pack_.padded, count, member);
+  }
+  Rows transpose(const T *d, Size ld, Size slots, Size units, Size padded, Size count, Member member) {
+    const Size all = slots * units;
+    const Rows share{all * member.id / member.threads, all * (member.id + 1) / member.threads, units};
     for (Size r = share.begin; r < share.end;) {
-      const Size slot = r / H, stop = std::min(share.end, (slot + 1) * H);
-      pack_.kernels.transpose(dgates + slot * pack_.padded + r % H, pack_.row(), count, stop - r,
+      const Size slot = r / units, stop = std::min(share.end, (slot + 1) * units);
+      pack_.kernels.transpose(d + slot * padded + r % units, ld, count, stop - r,
                               scratch_[member.id].gates.data() + (r - share.begin) * kLdGates, kLdGates);
       r = stop;
     }
@@ -188,10 +219,10 @@ template <class T> class WeightGradientSum {
   void multiply(Size first, Size last, const int *gate, Size width, Size count, T *dW, Rows share,
                 Member member, bool more, const GoOn &go_on) {
     Scratch &scratch = scratch_[member.id];
-    const Size H = pack_.hidden, lanes2 = 2 * pack_.kernels.lanes;
-    const Size r0 = std::max(share.begin, first * H), r1 = std::min(share.end, last * H);
+    const Size units = share.units, lanes2 = 2 * pack_.kernels.lanes;
+    const Size r0 = std::max(share.begin, first * units), r1 = std::min(share.end, last * units);
     if (r0 >= r1) return;
-    for (Size r = r0; r < r1; ++r) scratch.rows.data()[r - r0] = gate[r / H] * H + r % H;
+    for (Size r = r0; r < r1; ++r) scratch.rows.data()[r - r0] = gate[r / units] * units + r % units;
     GemmArgs<T> gemm{};
     gemm.cols = width;
     gemm.depth = count;
@@ -217,6 +248,7 @@ template <class T> class WeightGradientSum {
   std::vector<Scratch> scratch_;
   std::vector<Buffer<T>> bias_;  // [layers * directions] of [slots][Hp]
   std::vector<Buffer<T>> peephole_;  // [layers * directions] of [3][Hp], where there are any
+  GainGradients<T> gains_;
   TableGradient<T> table_;
 };
 

@@ -12,12 +12,6 @@ inline vec exp_nonpositive(vec x) {  // exp(x) for x <= 0; NaN stays NaN
   return fma(e.power, e.expm1, e.power);
 }
 
-inline real sum_lanes(vec v) {
-  real total = 0;
-  for (int i = 0; i < kLanes; ++i) total += v[i];
-  return total;
-}
-
 // The largest of x[0], x[1], ...; NaN if there is one.
 inline real largest_of(const real *x, Size count) {
   real largest = x[0];

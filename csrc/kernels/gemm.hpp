@@ -124,5 +124,26 @@ void add_column_sums(const real *src, Size ld, const int64_t *at, Size rows, Siz
   while (j < cols) j += add_sums<1>(src + j, ld, at, rows, sum + j);
 }
 
+template <int W>
+inline Size add_products(const real *a, Size lda, const real *b, Size ldb, Size rows, real *sum) {
+  vec total[W];
+  PYRNNFAST_UNROLL
+  for (int w = 0; w < W; ++w) total[w] = splat(0);
+  for (Size i = 0; i < rows; ++i) {
+    PYRNNFAST_UNROLL
+    for (int w = 0; w < W; ++w)
+      total[w] = fma(load(a + i * lda + w * kLanes), load(b + i * ldb + w * kLanes), total[w]);
+  }
+  PYRNNFAST_UNROLL
+  for (int w = 0; w < W; ++w) store(sum + w * kLanes, load(sum + w * kLanes) + total[w]);
+  return W * kLanes;
+}
+
+void add_product_sums(const real *a, Size lda, const real *b, Size ldb, Size rows, Size cols, real *sum) {
+  Size j = 0;
+  while (cols - j >= 8 * kLanes) j += add_products<8>(a + j, lda, b + j, ldb, rows, sum + j);
+  while (j < cols) j += add_products<1>(a + j, lda, b + j, ldb, rows, sum + j);
+}
+
 }  // namespace
 }  // namespace pyrnnfast

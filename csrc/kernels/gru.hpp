@@ -1,4 +1,5 @@
-// GRU (Cho et al. 2014): h = (1 - z) n + z h', with the reset gate after or before the recurrent product.
+// GRU (Cho et al. 2014): h = (1 - z) n + z h', with the reset gate after or before the recurrent product, or
+// without one.
 #pragma once
 
 #include "activation.hpp"
@@ -8,7 +9,7 @@
 namespace pyrnnfast {
 namespace {
 
-// h = (1 - z) n + z h'
+// (1 - z) n + z h'
 inline vec blend(vec z, vec n, vec h_prev) { return fma(z, h_prev - n, n); }
 
 // Reset after (PyTorch, cuDNN): n = tanh(W_n x + b_n + r (U_n h' + c_n)). One phase; slots n, r, z and the
@@ -108,8 +109,45 @@ struct GruBeforeReset {
   }
 };
 
+// One gate and no reset: g = sigmoid(..), n = tanh(..), h = g n + (1 - g) h'. One phase; slots g, n.
+struct OneGateForward {
+  static constexpr int vectors = 2, strip = 2;
+  static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
+    start_slots<0, 2, 2>(s, row, group, acc);
+  }
+  static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec g = sigmoid(load(acc)), n = tanh(load(acc + kLanes));
+    if (s.keep) {
+      put_slot(s, row, 0, group, g);
+      put_slot(s, row, 1, group, n);
+    }
+    put_hidden(s, row, group, blend(g, load(s.h_prev + row * s.ld + group * kLanes), n));
+  }
+};
+
+struct OneGateBackward {
+  static constexpr int vectors = 1, strip = 2;
+  static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
+    start_hidden(s, row, group, acc);
+  }
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const auto slot = [&](int k) { return get_slot(s.gates, s.ld_gates, s.padded, row, k, group); };
+    const vec one = splat(1), dh = load(acc), g = slot(0), n = slot(1);
+    const vec h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    put_gradient(s, row, 0, group, dh * (n - h_prev) * g * (one - g));
+    put_gradient(s, row, 1, group, dh * g * (one - n * n));
+    store(s.dh + row * s.padded + group * kLanes, dh * (one - g));
+  }
+};
+
 // The same with any activations f g, of clipped sums; slots keep the sums.
 struct GeneralGruForward : GruForward {
+  static void start(const ForwardStep<real> &s, Size row, Size group, real *acc) {
+    if (s.options->normed)
+      start_slots<1, 4, 4>(s, row, group, acc);
+    else
+      GruForward::start(s, row, group, acc);
+  }
   static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const vec r = load(acc), z = load(acc + kLanes), hidden = load(acc + 2 * kLanes);
     const vec n =
@@ -183,6 +221,32 @@ struct GeneralGruBeforeReset : GruBeforeReset {
     real *dh = s.dh + row * s.padded + group * kLanes;
     put_gradient(s, row, 0, group, sum_gradient(*s.options, d * h_prev, r));
     store(dh, fma(d, r.value, load(dh)));
+  }
+};
+
+struct GeneralOneGateForward : OneGateForward {
+  static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
+    const vec g = load(acc), n = load(acc + kLanes), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    if (s.keep) {
+      put_slot(s, row, 0, group, g);
+      put_slot(s, row, 1, group, n);
+    }
+    put_zoned_hidden(s, row, group,
+                     blend(gate(*s.options, 0, g).value, h_prev, gate(*s.options, 1, n).value));
+  }
+};
+
+struct GeneralOneGateBackward : OneGateBackward {
+  static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const auto slot = [&](int k) {
+      return gate(*s.options, k, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
+    };
+    const Parts part = parts(s, zone_h, row, group, load(acc));
+    const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Activated g = slot(0), n = slot(1);
+    put_gradient(s, row, 0, group, sum_gradient(*s.options, dh * (n.value - h_prev), g));
+    put_gradient(s, row, 1, group, sum_gradient(*s.options, dh * g.value, n));
+    store(s.dh + row * s.padded + group * kLanes, fma(dh, splat(1) - g.value, part.before));
   }
 };
 

@@ -6,9 +6,12 @@
 #include "gemm.hpp"
 #include "gru.hpp"
 #include "hash.hpp"
+#include "jordan.hpp"
 #include "lstm.hpp"
+#include "norm.hpp"
 #include "pack.hpp"
 #include "probe.hpp"
+#include "project.hpp"
 
 namespace pyrnnfast {
 
@@ -21,34 +24,49 @@ const KernelTable<real> PYRNNFAST_TABLE = {
     gemm,
     transpose,
     add_column_sums,
+    add_product_sums,
     dropout,
     mask,
     softmax_cross_entropy,
     adam,
     activate,
+    normalize,
+    normalize_back,
     {{{run_phase<ElmanForward<false>, ForwardStep<real>>, nullptr},
       {run_phase<ElmanForward<true>, ForwardStep<real>>, nullptr},
       {run_phase<LstmForward, ForwardStep<real>>, nullptr},
       {run_phase<GruForward, ForwardStep<real>>, nullptr},
-      {run_phase<GruBeforeGates, ForwardStep<real>>, run_phase<GruBeforeCandidate, ForwardStep<real>>}},
+      {run_phase<GruBeforeGates, ForwardStep<real>>, run_phase<GruBeforeCandidate, ForwardStep<real>>},
+      {run_phase<OneGateForward, ForwardStep<real>>, nullptr},
+      {run_phase<JordanHidden<false>, ForwardStep<real>>, run_phase<JordanOutput<false>, ForwardStep<real>>}},
      {{run_phase<GeneralElmanForward, ForwardStep<real>>, nullptr},
       {run_phase<GeneralElmanForward, ForwardStep<real>>, nullptr},
-      {run_phase<GeneralLstmForward, ForwardStep<real>>, nullptr},
+      {run_phase<GeneralLstmForward, ForwardStep<real>>, run_phase<NormedLstmOutput, ForwardStep<real>>},
       {run_phase<GeneralGruForward, ForwardStep<real>>, nullptr},
       {run_phase<GeneralGruBeforeGates, ForwardStep<real>>,
-       run_phase<GeneralGruBeforeCandidate, ForwardStep<real>>}}},
+       run_phase<GeneralGruBeforeCandidate, ForwardStep<real>>},
+      {run_phase<GeneralOneGateForward, ForwardStep<real>>, nullptr},
+      {run_phase<JordanHidden<true>, ForwardStep<real>>, run_phase<JordanOutput<true>, ForwardStep<real>>}}},
     {{{run_phase<ElmanBackward<false>, BackwardStep<real>>, nullptr},
       {run_phase<ElmanBackward<true>, BackwardStep<real>>, nullptr},
       {run_phase<LstmBackward, BackwardStep<real>>, nullptr},
       {run_phase<GruBackward, BackwardStep<real>>, nullptr},
-      {run_phase<GruBeforeBackward, BackwardStep<real>>, run_phase<GruBeforeReset, BackwardStep<real>>}},
+      {run_phase<GruBeforeBackward, BackwardStep<real>>, run_phase<GruBeforeReset, BackwardStep<real>>},
+      {run_phase<OneGateBackward, BackwardStep<real>>, nullptr},
+      {run_phase<JordanOutputBackward<false>, BackwardStep<real>>,
+       run_phase<JordanHiddenBackward<false>, BackwardStep<real>>}},
      {{run_phase<GeneralElmanBackward, BackwardStep<real>>, nullptr},
       {run_phase<GeneralElmanBackward, BackwardStep<real>>, nullptr},
-      {run_phase<GeneralLstmBackward, BackwardStep<real>>, nullptr},
+      {run_phase<GeneralLstmBackward, BackwardStep<real>>, run_phase<NormedLstmBackward, BackwardStep<real>>},
       {run_phase<GeneralGruBackward, BackwardStep<real>>, nullptr},
       {run_phase<GeneralGruBeforeBackward, BackwardStep<real>>,
-       run_phase<GeneralGruBeforeReset, BackwardStep<real>>}}},
+       run_phase<GeneralGruBeforeReset, BackwardStep<real>>},
+      {run_phase<GeneralOneGateBackward, BackwardStep<real>>, nullptr},
+      {run_phase<JordanOutputBackward<true>, BackwardStep<real>>,
+       run_phase<JordanHiddenBackward<true>, BackwardStep<real>>}}},
     run_phase<StateBackward, BackwardStep<real>>,
+    run_phase<ProjectForward, ForwardStep<real>>,
+    run_phase<ProjectBackward, BackwardStep<real>>,
     kChains,
     fma_chains,
     read_words,

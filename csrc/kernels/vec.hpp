@@ -98,5 +98,11 @@ inline vec keep_lanes(vec v, Size count) {
   return v;
 }
 
+inline real sum_lanes(vec v) {
+  real total = 0;
+  for (int i = 0; i < kLanes; ++i) total += v[i];
+  return total;
+}
+
 }  // namespace
 }  // namespace pyrnnfast

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from pyrnnfast import _sizes as sizes
 from pyrnnfast._types import Array
+from pyrnnfast.benchmark.options import make_layer
 from pyrnnfast.benchmark.shapes import Workload
 from pyrnnfast.validation import GATES
 
@@ -25,8 +27,9 @@ class Case:
 
     workload: what is computed. seed: of the generator that draws the numbers. dtype: float32 or float64.
 
-    Attributes: weights, a dict of PyTorch's names in PyTorch's order, uniform in +-1 / sqrt(H); x [T, N, C]
-    and dy [T, N, D * H], standard normal; lengths, [N] or None. Initial states are zero.
+    Attributes: weights, a dict of the layer's names in its order, uniform in +-1 / sqrt(H); x [T, N, C]
+    and dy, of y's shape ([T, N, D * H] but for some options), standard normal; lengths, [N] or None. Initial
+    states are zero.
     """
 
     def __init__(self, workload: Workload, seed: int = 0, dtype: type = np.float32) -> None:
@@ -35,25 +38,21 @@ class Case:
         shape = workload.shape
         random = np.random.default_rng(seed)
         bound = 1 / math.sqrt(shape.hidden)
-        gates = GATES[workload.cell] * shape.hidden
         self.weights: dict[str, Array] = {}
-        for layer in range(shape.layers):
-            for suffix in ("", "_reverse")[: shape.directions]:
-                for name, size in {
-                    "weight_ih": (gates, shape.layer_inputs(layer)),
-                    "weight_hh": (gates, shape.hidden),
-                    "bias_ih": (gates,),
-                    "bias_hh": (gates,),
-                }.items():
-                    value = random.random(size, self.dtype)
-                    value *= 2 * bound
-                    value -= bound
-                    self.weights[f"{name}_l{layer}{suffix}"] = value
+        for name, size in _sizes(workload, self.dtype):
+            value = random.random(size, self.dtype)
+            value *= 2 * bound
+            value -= bound
+            self.weights[name] = value
         rows = (shape.steps, shape.rows)
         self.x: Array = random.standard_normal((*rows, shape.inputs), self.dtype)
-        width = shape.directions * shape.hidden
-        self.dy: Array = random.standard_normal((*rows, width), self.dtype)
+        self.dy: Array = random.standard_normal((*rows, self._width()), self.dtype)
         self.lengths = workload.lengths()
+
+    def _width(self) -> int:
+        if self.workload.option:
+            return sizes.width(make_layer(self.workload, self.dtype))
+        return self.workload.shape.directions * self.workload.shape.hidden
 
     def layer_weights(self, layer: int, suffix: str) -> list[Array]:
         """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer and direction ("" or "_reverse")."""
@@ -99,3 +98,19 @@ class Case:
                     f"{peer} and pyrnnfast disagree on {name} of {self.workload}: "
                     f"they differ by {difference:.3g}, rounding explains {allowed:.3g}"
                 )
+
+
+def _sizes(workload: Workload, dtype: np.dtype[Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give each weight's name and size; a layer of any size need not be made for those of a plain cell."""
+    if workload.option:
+        parameters = make_layer(workload, dtype).named_parameters()
+        yield from ((name, value.shape) for name, value in parameters.items())
+        return
+    shape = workload.shape
+    gates = GATES[workload.cell] * shape.hidden
+    for layer in range(shape.layers):
+        for suffix in ("", "_reverse")[: shape.directions]:
+            yield f"weight_ih_l{layer}{suffix}", (gates, shape.layer_inputs(layer))
+            yield f"weight_hh_l{layer}{suffix}", (gates, shape.hidden)
+            yield f"bias_ih_l{layer}{suffix}", (gates,)
+            yield f"bias_hh_l{layer}{suffix}", (gates,)

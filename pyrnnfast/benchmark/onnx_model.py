@@ -8,6 +8,7 @@ import numpy as np
 
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
+from pyrnnfast.benchmark.options import make_layer
 
 OPSET = 17
 IR_VERSION = 8
@@ -17,13 +18,18 @@ def build_model(case: Case) -> bytes:
     """Return the serialized model: x [T, N, C] in, y [T, N, D * H] out, the case's weights inside.
 
     A ragged case's model has a second input, lengths [N] of int32. A streaming case's has the inputs and
-    outputs of `state_names`, each [D, N, H]. Follows the operators RNN, LSTM and GRU of
+    outputs of `state_names`, each [D, N, H]. One with an option is `to_onnx`'s. Follows the operators of
     https://onnx.ai/onnx/operators/.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    from pyrnnfast.onnx import weights
+    from pyrnnfast.onnx import to_onnx, weights
 
+    if case.workload.option:
+        ours = make_layer(case.workload, case.dtype)
+        ours.load_state_dict(case.weights)
+        whole: bytes = to_onnx(ours).SerializeToString()
+        return whole
     cell, shape = case.workload.cell, case.workload.shape
     nodes: list[Any] = []
     constants: dict[str, Array] = {

@@ -15,6 +15,7 @@ LABELS = {
     "lstm": "LSTM",
     "gru": "GRU",
     "gru_reset_before": "GRU reset before",
+    "one_gate_gru": "one-gate GRU",
 }
 
 TASKS = {"forward": 1, "training": 3}
@@ -50,6 +51,7 @@ class Workload:
     ragged: each row has a length of its own, uniform in 1..T, the same on every machine.
     streaming: a call begins with the state that the call before it ended with, and gives the new one.
     stepwise: through a module of one step, as `LSTMCell` is, which is called T times.
+    option: what the cell does otherwise, a key of `options.OPTIONS`; none if empty.
     suite: where it was taken from. uncut: T before it was cut to bound a call's time; 0 if it was not.
     """
 
@@ -59,11 +61,17 @@ class Workload:
     ragged: bool = False
     streaming: bool = False
     stepwise: bool = False
+    option: str = ""
     suite: str = ""
     uncut: int = 0
 
     def __str__(self) -> str:
-        return f"{LABELS[self.cell]} {self.sizes}"
+        return f"{self.label} {self.sizes}"
+
+    @property
+    def label(self) -> str:
+        """The cell in words, with its option."""
+        return LABELS[self.cell] + (f" {self.option}" if self.option else "")
 
     @property
     def sizes(self) -> str:
@@ -83,8 +91,9 @@ class Workload:
     def flops(self, task: str) -> int:
         """Count floating-point operations: 2 G H (C + H) per layer, direction and step of a row.
 
-        Training is thrice that. Products only, as every table of RNN speed counts them; activations and
-        biases are left out. A row has as many steps as its length says.
+        Training is thrice that. Products only, as every table of RNN speed counts them, and those of the
+        plain cell where there is an option, so that speeds compare as times do; activations and biases are
+        left out. A row has as many steps as its length says.
         """
         s = self.shape
         lengths = self.lengths()

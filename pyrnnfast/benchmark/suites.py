@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pyrnnfast.benchmark.shapes import TASKS, Shape, Workload
-from pyrnnfast.validation import GATES
+from pyrnnfast.benchmark.options import OPTIONS
+from pyrnnfast.benchmark.shapes import LABELS, TASKS, Shape, Workload
 
 CELLS = ("lstm", "gru", "rnn_tanh")
 """What a suite measures unless it says otherwise."""
@@ -75,7 +75,7 @@ SUITES: dict[str, tuple[Workload, ...]] = {
     "ragged": (*_cross(CELLS, RAGGED, ragged=True), *_cross(CELLS, RAGGED[:1])),
     "text": _cross(CELLS, (Shape(600, 128, 64, 128, layers=2, directions=2),)),
     "tiny": (
-        *_cross(GATES, (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, layers=2, directions=2))),
+        *_cross(LABELS, (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, layers=2, directions=2))),
         Workload("lstm", Shape(5, 3, 3, 4), ragged=True),
         Workload("lstm", Shape(1, 2, 3, 4), ("forward",), streaming=True),
     ),
@@ -83,6 +83,15 @@ SUITES: dict[str, tuple[Workload, ...]] = {
 """overview: what the README shows. deepbench: DeepBench's tables. small: batches and layers that fit caches.
 streaming: one step a call. ragged: lengths uniform in 1..T, and one shape of it padded. text: a document
 classifier's. tiny: every cell in microseconds, to see that everything runs."""
+
+OPTION_SUITES: dict[str, tuple[Workload, ...]] = {
+    "options": tuple(
+        Workload(cell, Shape(50, 32, 512, 512), option.tasks, option=name)
+        for name, option in OPTIONS.items()
+        for cell in option.cells
+    ),
+}
+"""Suites of cells with options, beside the plain cell."""
 
 STEPWISE_SUITES: dict[str, tuple[Workload, ...]] = {
     "cells": tuple(
@@ -104,11 +113,11 @@ STEPWISE_SUITES: dict[str, tuple[Workload, ...]] = {
 def suite(name: str, cells: Iterable[str] | None = None) -> list[Workload]:
     """Return the workloads of a suite, all or only those of the given cells.
 
-    name: a key of SUITES or STEPWISE_SUITES. cells: keys of GATES; one that the suite lacks is put on its
-    first cell's shapes.
+    name: a key of SUITES, OPTION_SUITES or STEPWISE_SUITES. cells: keys of LABELS; one that the suite lacks
+    is put on its first cell's shapes, but not where that cell has an option.
     Raises ValueError for an unknown name.
     """
-    every = SUITES | STEPWISE_SUITES
+    every = SUITES | OPTION_SUITES | STEPWISE_SUITES
     if name not in every:
         raise ValueError(f"suite must be one of {', '.join(every)}, got {name!r}")
     return _of_cells([replace(workload, suite=name) for workload in every[name]], cells)
@@ -141,9 +150,9 @@ def _of_cells(every: list[Workload], cells: Iterable[str] | None) -> list[Worklo
         return every
     chosen: list[Workload] = []
     for cell in dict.fromkeys(cells):
-        if cell not in GATES:
-            raise ValueError(f"cell must be one of {', '.join(GATES)}, got {cell!r}")
+        if cell not in LABELS:
+            raise ValueError(f"cell must be one of {', '.join(LABELS)}, got {cell!r}")
         own = [workload for workload in every if workload.cell == cell]
-        first = [replace(workload, cell=cell) for workload in every if workload.cell == every[0].cell]
-        chosen += own or first
+        shapes = [workload for workload in every if workload.cell == every[0].cell and not workload.option]
+        chosen += own or [replace(workload, cell=cell) for workload in shapes]
     return chosen

@@ -6,9 +6,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pyrnnfast.benchmark.peers import Ours, OursStream
+from pyrnnfast.benchmark.peers import Ours, OursStream, Plain
 from pyrnnfast.benchmark.run import Report, Row, percent
-from pyrnnfast.benchmark.shapes import LABELS
 from pyrnnfast.benchmark.summary import ragged_shares, summarize
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ SCHEMA = 2
 """Raised when a field of the JSON changes its meaning."""
 FEW = 6
 """So many rows that were not measured are named."""
+OWN = (OursStream.name, Plain.name)
+"""Ours in other ways, of the same version."""
 WORDS = 3
 """The first columns of both tables are words, the others numbers."""
 
@@ -26,7 +27,8 @@ Lines = list[list[str]]
 
 def lines(report: Report) -> Lines:
     """Return the rows as text, the columns' names first; a column that would be empty is left out."""
-    head = ["cell", "shape", "task", "ms", *report.names, "best peer", "of limit", "cold ms", "MiB"]
+    head = ["cell", "shape", "task", "ms", *report.names]
+    head += ["of plain", "best peer", "of limit", "cold ms", "MiB"]
     every = [head, *(_line(report, row) for row in report.rows)]
     kept = [column for column in zip(*every, strict=True) if any(text != "-" for text in column[1:])]
     return [list(line) for line in zip(*kept, strict=True)]
@@ -37,11 +39,12 @@ def _line(report: Report, row: Row) -> list[str]:
     spread = (ours.high - ours.low) / 2
     part = row.of_limit()
     return [
-        LABELS[row.workload.cell],
+        row.workload.label,
         row.workload.sizes,
         row.task,
         f"{ours.median * 1e3:.3g} ± {float(f'{spread * 1e3:.1g}'):g}",
         *(_speed(row, name) for name in report.names),
+        "-" if Plain.name not in row.timings else f"{row.ratio(Ours.name, Plain.name):.2f}x",
         "-" if row.best is None else f"{row.ratio(row.best):.2f}x {row.best}",
         "-" if part is None else f"{percent(part)} {row.bound}",
         f"{row.first[Ours.name] * 1e3:.3g}",
@@ -86,9 +89,7 @@ def summary_lines(report: Report) -> Lines:
 
 def caption(report: Report) -> str:
     """Say what the figures are and where they come from, and what is not there."""
-    versions = ", ".join(
-        f"{name} {version}" for name, version in report.versions.items() if name != OursStream.name
-    )
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items() if name not in OWN)
     machine = report.machine
     text = (
         "GFLOP/s, higher is better; in parentheses how many times faster pyrnnfast is. "
@@ -108,7 +109,7 @@ def caption(report: Report) -> str:
         text += f" {name} is not installed (pip install {' '.join(packages)})."
     reasons = Counter((name, reason) for row in report.rows for name, reason in row.skipped.items())
     for (name, reason), count in reasons.items():
-        if name in report.names or name != OursStream.name:
+        if name in report.names or name not in OWN:
             text += f" {name} {reason} ({count} row{'s' * (count != 1)})."
     reasons = Counter((name, reason) for row in report.rows for name, reason in row.memory_skipped.items())
     for (name, reason), count in reasons.items():
@@ -159,10 +160,10 @@ def to_json(report: Report) -> dict[str, Any]:
     "schema", "machine", "versions", "threads", "pacing", "absent", "rooflines" (by instruction set, the
     default first), "left_out" (rows that were not measured, by suite), "ragged" (our time in units of the
     padded batch's), "summary" (see `Summary`), and "rows", each with "suite", "cell", "shape", "uncut" (T
-    before it was cut, else 0), "ragged", "streaming", "stepwise", "task", "flops", "limit" (seconds at
-    least), "bound" (what limits it), "bounds" (seconds by each), "best" (the fastest peer), "skipped" (why,
-    by library), "memory_skipped" (why the memory of a library was not measured), and "results": by library
-    median, low, high, calls, first, gflops, ratio, of_limit and memory.
+    before it was cut, else 0), "ragged", "streaming", "stepwise", "option", "task", "flops", "limit" (seconds
+    at least), "bound" (what limits it), "bounds" (seconds by each), "best" (the fastest peer), "skipped"
+    (why, by library), "memory_skipped" (why the memory of a library was not measured), and "results": by
+    library median, low, high, calls, first, gflops, ratio, of_limit and memory.
     """
     return {
         "schema": SCHEMA,
@@ -189,6 +190,7 @@ def _row(row: Row) -> dict[str, Any]:
         "ragged": workload.ragged,
         "streaming": workload.streaming,
         "stepwise": workload.stepwise,
+        "option": workload.option,
         "task": row.task,
         "flops": workload.flops(row.task),
         "limit": row.limit,

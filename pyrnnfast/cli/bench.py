@@ -23,6 +23,7 @@ CELLS = {
     "rnn": "rnn_tanh",
     "rnn_relu": "rnn_relu",
     "gru_reset_before": "gru_reset_before",
+    "one_gate_gru": "one_gate_gru",
 }
 WIDEST = 1000
 """Characters of a line of a table that is not for a terminal."""
@@ -36,9 +37,9 @@ def bench(
     suite: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which shapes: overview (the default), deepbench, small, streaming, ragged, text, tiny (to "
-            "try it out), with --bridge also cells, or all (but overview and tiny, the default of --bridge); "
-            "may be repeated."
+            help="Which shapes: overview (the default), deepbench, small, streaming, ragged, text, options, "
+            "tiny (to try it out), with --bridge cells in place of options, or all (but overview and tiny, "
+            "the default of --bridge); may be repeated."
         ),
     ] = None,
     shape: Annotated[
@@ -68,7 +69,7 @@ def bench(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Measure speed against PyTorch, ONNX Runtime, OpenVINO and the NumPy reference, as far as installed.
+    """Measure speed against PyTorch, Keras, ONNX Runtime, OpenVINO and NumPy, as far as installed.
 
     Every library gets the same weights and inputs, and its results are held against ours before it is timed.
     With --bridge it is PyTorch's modules after accelerate against the same as they were, and nothing else.
@@ -119,7 +120,7 @@ def choose(
     """Return the workloads that the options name; raise ValueError for a name that is none."""
     from pyrnnfast import benchmark
 
-    offered = [*benchmark.SUITES, *(benchmark.STEPWISE_SUITES if bridge else ())]
+    offered = [*benchmark.SUITES, *(benchmark.STEPWISE_SUITES if bridge else benchmark.OPTION_SUITES)]
     known = [*offered, "all"]
     for name in suites:
         if name not in known:
@@ -138,6 +139,8 @@ def choose(
         found += benchmark.shape_suite(shapes, chosen)
     except ValueError as error:
         raise ValueError(f"--{error}") from None
+    if not found:
+        raise ValueError(f"--cell must be one that the suite has, got {', '.join(cells)}")
     if task is not None:
         found = [replace(workload, tasks=(task,)) for workload in found if task in workload.tasks]
     if not found:

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from pyrnnfast.cli.errors import DebugOption
-from pyrnnfast.cli.texts import read_text
 
 
 def evaluate(
@@ -24,6 +23,7 @@ def evaluate(
     The loss is in nats per token; tokens that the model does not know count as <UNK>.
     """
     from pyrnnfast.models import LanguageModel
+    from pyrnnfast.text import read_text
 
     found = LanguageModel.load(model).evaluate(read_text(file))
     if as_json:

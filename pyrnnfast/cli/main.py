@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pyrnnfast.cli import classify, tag
 from pyrnnfast.cli.bench import bench
 from pyrnnfast.cli.errors import Commands, DebugOption
 from pyrnnfast.cli.evaluate import evaluate
@@ -16,6 +17,8 @@ from pyrnnfast.cli.train import train
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (train, sample, evaluate, bench, info):
     app.command()(command)
+app.add_typer(classify.app, name="classify", help="Classify texts: train, predict, evaluate.")
+app.add_typer(tag.app, name="tag", help="Tag words and find intents: train, predict, evaluate.")
 
 
 def _show_version(wanted: bool) -> None:
@@ -33,7 +36,7 @@ def options(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Recurrent networks on a CPU, fast: train, sample and evaluate a language model; measure speed."""
+    """Recurrent networks on a CPU, fast: language models, text classifiers, taggers; measure speed."""
 
 
 def main() -> None:

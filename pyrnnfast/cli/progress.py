@@ -1,9 +1,10 @@
-"""What `train` shows while it learns: a bar with loss, speed and time left; samples; the result."""
+"""What the commands that train show meanwhile: a bar with loss, speed and time left; samples; the result."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -25,10 +26,16 @@ SECONDS_A_LINE = 10
 
 
 class Display(Callback):
-    """A progress bar on stderr, with lines and samples above it; only these where stderr is no terminal."""
+    """A progress bar on stderr, with lines and samples above it; only these where stderr is no terminal.
 
-    def __init__(self, console: Console, model: LanguageModel) -> None:
-        self._console, self._model = console, model
+    sample: gives the lines of a sample after a number of steps; None for none. every: steps between lines;
+    None for those of validations, and without a bar one every ten seconds.
+    """
+
+    def __init__(
+        self, console: Console, sample: Callable[[int], list[str]] | None = None, every: int | None = None
+    ) -> None:
+        self._console, self._sample, self._every = console, sample, every
         self._budget: Budget | None = None
         self._mean, self._weight = 0.0, 0.0
         self._drawn = -math.inf
@@ -56,12 +63,15 @@ class Display(Callback):
         if math.isfinite(progress.loss):
             self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * progress.loss
             self._weight = SMOOTHING * self._weight + 1 - SMOOTHING
+        if self._every is not None and progress.step % self._every == 0:
+            self._tell(progress)
         pause = 1 / REDRAWS_A_SECOND if self._console.is_terminal else SECONDS_A_LINE
         if time.monotonic() - self._drawn < pause:
             return
         self._drawn = time.monotonic()
         if not self._console.is_terminal:
-            self._tell(progress)
+            if self._every is None:
+                self._tell(progress)
             return
         self._bar.update(self._task, completed=progress.fraction, description=self._describe(progress))
         self._bar.refresh()
@@ -90,17 +100,25 @@ class Display(Callback):
             self._console.print(self._describe(progress))
 
     def _show_sample(self, progress: Reached) -> None:
-        texts = self._model.sample(length=SAMPLE_LENGTH, temperature=0.8, seed=SAMPLE_SEED + progress.step)
-        for line in texts[0].splitlines():
+        for line in self._sample(progress.step) if self._sample else ():
             if line.strip():
                 self._console.print(Text("    " + line, style="dim"))
 
     def _describe(self, progress: Reached) -> str:
-        parts = [f"step {progress.step}", f"loss {self._mean / max(self._weight, 1e-9):.3f}"]
+        parts = [
+            f"step {progress.step}{self._epoch(progress)}",
+            f"loss {self._mean / max(self._weight, 1e-9):.3f}",
+        ]
         if progress.valid_loss is not None:
             parts.append(f"held out {progress.valid_loss:.3f}")
         parts += [f"{progress.tokens_per_second:,.0f} tokens/s", f"{self._left(progress)} left"]
         return ", ".join(parts)
+
+    def _epoch(self, progress: Reached) -> str:
+        assert self._budget is not None
+        if self._budget.epochs is None:
+            return ""
+        return f", epoch {progress.step / self._budget.epoch_steps:.1f} of {self._budget.epochs}"
 
     def _left(self, progress: Reached) -> str:
         assert self._budget is not None
@@ -109,3 +127,13 @@ class Display(Callback):
         else:
             seconds = progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def sampler(model: LanguageModel) -> Callable[[int], list[str]]:
+    """Return what `Display` takes to show texts that a language model draws."""
+
+    def sample(step: int) -> list[str]:
+        texts = model.sample(length=SAMPLE_LENGTH, temperature=0.8, seed=SAMPLE_SEED + step)
+        return texts[0].splitlines()
+
+    return sample

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pyrnnfast.cli.errors import DebugOption
-from pyrnnfast.cli.texts import typed
+from pyrnnfast.cli.texts import say, typed
 
 
 def sample(
@@ -38,6 +37,4 @@ def sample(
         validation.seed(seed)
     loaded = LanguageModel.load(model)
     drawn = loaded.sample(prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(f"{prompt}{drawn[0]}\n".encode())
-    sys.stdout.buffer.flush()
+    say(f"{prompt}{drawn[0]}")

@@ -1,29 +1,9 @@
-"""Text that comes in: files and prompts, in UTF-8."""
+"""Text that comes in besides files: what is typed, and what Python carries; and text that goes out."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-
-
-def read_text(path: Path) -> str:
-    """Read a text file: UTF-8, a byte order mark skipped, CR LF and CR as LF.
-
-    Raises OSError when it cannot be read, ValueError when it is empty or not UTF-8.
-    """
-    content = path.read_bytes()
-    if not content:
-        raise ValueError(f"{path}: is empty; give a file with text")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: is not UTF-8 text (byte 0x{content[error.start]:02x} at {error.start}); "
-            f"convert it, for example: iconv -f LATIN1 -t UTF-8 {path} > converted.txt"
-        ) from None
-    if not text:
-        raise ValueError(f"{path}: is empty but for a byte order mark; give a file with text")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+import sys
 
 
 def language_reference() -> str:
@@ -41,3 +21,10 @@ def typed(option: str, value: str) -> str:
         return os.fsencode(value).decode("utf-8")
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise ValueError(f"{option} must be UTF-8 text, got {error.object!r}") from None
+
+
+def say(text: str) -> None:
+    """Print a line on stdout in UTF-8, whatever the locale."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(f"{text}\n".encode(errors="replace"))
+    sys.stdout.buffer.flush()

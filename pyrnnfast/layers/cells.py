@@ -48,7 +48,7 @@ class CellLayer(Stack):
         validation.fits("x", x, ("N", self.input_size) if batched else (self.input_size,))
         state = self._state_in("state", state, x.shape[0] if batched else 1, batched)
         step = x[np.newaxis] if batched else x[np.newaxis, np.newaxis]
-        _, final = self._run(step, state, None, 0.0, batched)
+        final = self._run(step, state, None, 0.0, batched).state
         return self._state_out(final, batched)
 
     def backward(self, dstate: Any) -> tuple[Array, State]:
@@ -69,8 +69,9 @@ class CellLayer(Stack):
     def _state_in(self, name: str, state: Any, rows: int, batched: bool, parts_optional: bool = False) -> Any:
         """Turn the user's [N, H] or [H] into [1, N, H]."""
         shape = (rows, self.hidden_size) if batched else (self.hidden_size,)
-        h, c = validation.state(name, state, self.cell, self.dtype, shape, parts_optional)
-        pair = (h, c) if self.cell == "lstm" and state is not None else h
+        c_shape = shape if self.cell == "lstm" else None
+        h, c = validation.state(name, state, self.dtype, shape, c_shape, parts_optional)
+        pair = (h, c) if c_shape is not None and state is not None else h
         return map_state(lambda part: part.reshape(1, rows, self.hidden_size), pair)
 
     def _state_out(self, state: State, batched: bool) -> State:

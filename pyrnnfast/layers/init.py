@@ -20,12 +20,12 @@ def normal(rng: np.random.Generator, shape: Sequence[int], deviation: float, dty
     return rng.normal(0, deviation, tuple(shape)).astype(dtype)
 
 
-def orthogonal(rng: np.random.Generator, blocks: int, size: int, dtype: np.dtype[Any]) -> Array:
-    """Stack `blocks` random orthogonal matrices, each uniform over all of them: [blocks * size, size].
+def orthogonal(rng: np.random.Generator, blocks: int, rows: int, cols: int, dtype: np.dtype[Any]) -> Array:
+    """Stack `blocks` random matrices with orthonormal columns, each uniform over all: [blocks * rows, cols].
 
     Saxe, McClelland, Ganguli 2014; the signs make the QR factorisation unique (Mezzadri 2007).
     """
-    q, r = np.linalg.qr(rng.normal(size=(blocks, size, size)))
+    q, r = np.linalg.qr(rng.normal(size=(blocks, rows, cols)))
     signs = np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)
-    matrices: Array = (q * signs[:, None, :]).reshape(blocks * size, size).astype(dtype)
+    matrices: Array = (q * signs[:, None, :]).reshape(blocks * rows, cols).astype(dtype)
     return matrices

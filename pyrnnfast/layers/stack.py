@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pyrnnfast import cell_options, functional, validation
+from pyrnnfast import _sizes, cell_options, functional, outputs, validation
 from pyrnnfast._types import Array, ArrayLike, DTypeLike, Seed, State
 from pyrnnfast.functional import PackHandle, TapeHandle
 from pyrnnfast.layers import init
@@ -65,6 +65,8 @@ class Stack(Module):
         self.rng = validation.generator(rng)
         self.num_directions = 2 if self.bidirectional else 1
         self.options = cell_options.check(cell, self.num_directions, **(options or {}))
+        if self.options is not None:
+            outputs.check_hidden(self.options.proj_size, self.hidden_size)
         self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
         self.record_grad_norms = record_grad_norms
         self.grad_norms: Array | None = None
@@ -83,33 +85,63 @@ class Stack(Module):
         self._create_weights(recurrent_init, forget_bias, suffix)
 
     def _create_weights(self, recurrent_init: str, forget_bias: float | None, suffix: str) -> None:
-        """Draw the weights in PyTorch's order: for each layer, each direction: W_ih, W_hh, b_ih, b_hh, p."""
-        hidden, gates, directions = self.hidden_size, validation.GATES[self.cell], self.num_directions
+        """Draw the weights in PyTorch's order: each layer and direction W_ih, W_hh, b_ih, b_hh, `extras`.
+
+        With layer normalisation the biases come after it, and start at 0, gains at 1.
+        """
+        hidden, gates, width = self.hidden_size, validation.GATES[self.cell], _sizes.width(self)
+        recurrent = _sizes.output(self)
         bound = 1 / math.sqrt(hidden)
         units = gates * hidden
-        widest = max(self.input_size, hidden if self.num_layers == 1 else directions * hidden)
+        widest = max(self.input_size, recurrent if self.num_layers == 1 else width)
         validation.storable("each matrix of weights", (units, widest), self.dtype.itemsize)
-        all_hidden = (self.num_layers, directions, units, hidden)
+        all_hidden = (self.num_layers, self.num_directions, units, recurrent)
         validation.storable("weight_hh of all layers", all_hidden, self.dtype.itemsize)
+        extras = _sizes.extras(self.options, self.cell, hidden, self.bias)
+        normed = self.options is not None and self.options.layer_norm
         for layer in range(self.num_layers):
-            below = self.input_size if layer == 0 else directions * hidden
-            for reverse in ["", "_reverse"][:directions]:
+            below = self.input_size if layer == 0 else width
+            for reverse in ["", "_reverse"][: self.num_directions]:
                 end = suffix.format(layer=layer, reverse=reverse)
                 weight_ih = init.uniform(self.rng, (units, below), bound, self.dtype)
                 self._add_parameter("weight_ih" + end, weight_ih)
                 if recurrent_init == "orthogonal":
-                    weight_hh = init.orthogonal(self.rng, gates, hidden, self.dtype)
+                    weight_hh = init.orthogonal(self.rng, gates, hidden, recurrent, self.dtype)
                 else:
-                    weight_hh = init.uniform(self.rng, (units, hidden), bound, self.dtype)
+                    weight_hh = init.uniform(self.rng, (units, recurrent), bound, self.dtype)
                 self._add_parameter("weight_hh" + end, weight_hh)
                 for name in ["bias_ih", "bias_hh"] if self.bias else []:
-                    values = init.uniform(self.rng, (units,), bound, self.dtype)
+                    values = init.uniform(self.rng, (units,), 0 if normed else bound, self.dtype)
                     if forget_bias is not None:  # the gate sees the sum of both
                         values[hidden : 2 * hidden] = forget_bias if name == "bias_ih" else 0
                     self._add_parameter(name + end, values)
-                if self.options is not None and self.options.peephole:
-                    peephole = init.uniform(self.rng, (3 * hidden,), bound, self.dtype)
-                    self._add_parameter("weight_peephole" + end, peephole)
+                for name, shape in extras.items():
+                    if name.startswith("norm"):
+                        values = np.full(shape, name.endswith("weight"), self.dtype)
+                    else:
+                        values = init.uniform(self.rng, shape, bound, self.dtype)
+                    self._add_parameter(name + end, values)
+
+    @property
+    def output_size(self) -> int:
+        """The numbers that one direction puts out at a step."""
+        return _sizes.output(self)
+
+    @property
+    def packed_size(self) -> int:
+        """The same in `pack()`."""
+        return _sizes.output(self)
+
+    def _width(self) -> int:
+        """The numbers of y at each step."""
+        return _sizes.width(self)
+
+    def _state_shapes(self, *rows: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        return _sizes.states(self, *rows)
+
+    def _weights(self) -> list[Array]:
+        """Return what `functional.pack` takes."""
+        return list(self._parameters.values())
 
     def pack(self) -> PackHandle:
         """Return the weights of now as the kernels read them, for `pyrnnfast.functional`.
@@ -122,7 +154,7 @@ class Stack(Module):
                 version = self._version
                 handle = functional.pack(
                     self.cell,
-                    list(self._parameters.values()),
+                    self._weights(),
                     num_layers=self.num_layers,
                     bidirectional=self.bidirectional,
                     bias=self.bias,
@@ -152,7 +184,8 @@ class Stack(Module):
         dropout: float,
         batched: bool,
         embedding: Embedding | None = None,
-    ) -> tuple[Array, State]:
+        return_cells: bool = False,
+    ) -> functional.ForwardResult:
         """Call the stack on x [T, N, C], or on ids [T, N]; in training the tape is kept for `_back`."""
         seed = None
         if self.training and (self.draws or (dropout > 0 and self.num_layers > 1)):
@@ -160,7 +193,7 @@ class Stack(Module):
                 seed = int(self.rng.integers(validation.MAX_SEED, dtype=np.uint64, endpoint=True))
         self._tapes.drop()
         version = 0 if embedding is None else embedding.version
-        y, final, tape = functional.forward(
+        result = functional.forward(
             self.pack(),
             x,
             state,
@@ -171,10 +204,11 @@ class Stack(Module):
             recurrent_dropout=self.recurrent_dropout,
             seed=seed,
             training=self.training,
+            return_cells=return_cells,
         )
-        if tape is not None:
-            self._tapes.keep(Kept(tape, batched, embedding, version))
-        return y, final
+        if result.tape is not None:
+            self._tapes.keep(Kept(result.tape, batched, embedding, version))
+        return result
 
     def _kept(self) -> Kept:
         if not self.training:
@@ -189,11 +223,13 @@ class Stack(Module):
             )
         return kept
 
-    def _back(self, tape: TapeHandle, dy: Array | None, dstate: Any) -> tuple[Array, State]:
+    def _back(
+        self, tape: TapeHandle, dy: Array | None, dstate: Any, dcells: Array | None = None
+    ) -> tuple[Array, State]:
         """Add to the gradients; return those of x [T, N, C], or of an embedding, and of the initial state."""
         runs = self.num_layers * self.num_directions
         norms = np.empty((runs, tape.steps)) if self.record_grad_norms else None
-        dx, dstate0, dweights = functional.backward(tape, dy, dstate, grad_norms=norms)
+        dx, dstate0, dweights = functional.backward(tape, dy, dstate, dcells=dcells, grad_norms=norms)
         self.grad_norms = norms
         self._tapes.drop()
         self._add_gradients(self._by_name(dweights), fresh=True)

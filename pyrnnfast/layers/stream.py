@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
+
 from pyrnnfast import _backend, validation
 from pyrnnfast._types import Array, State
 
@@ -18,8 +20,8 @@ class Stream:
         for x in source:  # [1, C]
             y = stream(x)  # [1, H]
 
-    Made by the `stream` method of `RNN`, `LSTM` and `GRU`. The outputs are bit for bit those of the layer's
-    own call. It is inference: no dropout, nothing is kept for backward. When the layer's weights change, the
+    Made by the `stream` method of the recurrent layers. The outputs are bit for bit those of the layer's own
+    call. It is inference: no dropout, nothing is kept for backward. When the layer's weights change, the
     next step uses the new ones. Streams of one layer are independent of each other; Python threads that share
     one take turns. A signal's handler that interrupts a step gets a RuntimeError when it uses that stream.
     """
@@ -35,13 +37,14 @@ class Stream:
                 f"{layer} in training mode"
             )
         self._layer = layer
-        self._state_shape = (layer.num_layers, rows, layer.hidden_size)
+        self._state_shapes = layer._state_shapes(rows)
         self._x_shape = (rows, layer.input_size)
-        gates = validation.GATES[layer.cell] * layer.hidden_size
+        gates = validation.GATES[layer.cell] * max(layer.hidden_size, layer.packed_size)
         validation.storable("the gates of x", (layer.num_layers, rows, gates), layer.dtype.itemsize)
         self._version = layer._version
         self._stepper = _backend.current().Stream(layer.pack(), rows, 0)
         self._step = self._stepper.step
+        self._whole = layer.packed_size == layer.output_size
 
     def __call__(self, x: Array) -> Array:
         """Take one step.
@@ -58,22 +61,25 @@ class Stream:
         if y is None:  # wrong, or not as the kernels read it: say so, or copy it
             y = self._step(validation.shaped("x", x, self._layer.dtype, self._x_shape))
             assert y is not None
-        return y
+        return y if self._whole else y[:, : self._layer.output_size]
 
     @property
     def state(self) -> State:
-        """The state after the last step, as copies: h [L, N, H], for the LSTM (h, c).
+        """The state after the last step, as copies: h [L, N, H], for the LSTM (h, c); as the layer's.
 
         It may be set to the same, or to None for zeros.
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape; the state stays as it was.
         """
         h, c = self._stepper.state()
+        h = h if self._whole else np.ascontiguousarray(h[:, :, : self._layer.output_size])
         return h if c is None else (h, c)
 
     @state.setter
     def state(self, value: State | None) -> None:
-        layer = self._layer
-        self._stepper.set_state(*validation.state("state", value, layer.cell, layer.dtype, self._state_shape))
+        h, c = validation.state("state", value, self._layer.dtype, *self._state_shapes)
+        if h is not None and not self._whole:
+            h = np.pad(h, ((0, 0), (0, 0), (0, self._layer.packed_size - self._layer.output_size)))
+        self._stepper.set_state(h, c)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Stream cannot be copied or pickled: make another, and set its state")

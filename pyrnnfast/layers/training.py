@@ -12,7 +12,7 @@ RECORD = "record_grad_norms"
 
 
 class Training(TypedDict, total=False):
-    """Keyword arguments of `RNN`, `LSTM` and `GRU`; without them nothing of it is done."""
+    """Keyword arguments of the recurrent layers; without them nothing of it is done."""
 
     input_dropout: float
     """The probability that a unit of a layer's input x is zeroed, in training, at all steps of a sequence;
@@ -23,7 +23,8 @@ class Training(TypedDict, total=False):
     y."""
     zoneout: float | tuple[float, float]
     """The probability that a unit of h keeps its old value at a step, in training; for the LSTM a pair, of c
-    and of h. In eval p old + (1 - p) new (Krueger et al. 2016)."""
+    and of h. In eval p old + (1 - p) new (Krueger et al. 2016). It comes after cell_clip, and after a
+    projection of h and its clip."""
     grad_clip: float | None
     """In `backward` the gradient of each gate's sum is held to -grad_clip..grad_clip at every step (Graves
     2013); None for no clip."""

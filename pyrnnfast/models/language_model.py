@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,37 +13,32 @@ from pyrnnfast._types import Array, DTypeLike, Integers, Seed, State
 from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
-from pyrnnfast.layers.module import Module
-from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
 from pyrnnfast.losses import softmax_cross_entropy
-from pyrnnfast.models import language_files, language_training, language_use
+from pyrnnfast.models import language_training, language_use
 from pyrnnfast.models.language_use import Evaluation
+from pyrnnfast.models.model import Model, Shapes
+from pyrnnfast.models.stacks import check_options, make_stack, stack_shapes
 from pyrnnfast.sampling import SamplingOptions
 from pyrnnfast.text import Vocabulary
-from pyrnnfast.training import Callback, Outcome
+from pyrnnfast.training import Budget, Callback, Outcome, RunOptions
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-CELLS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU], dict[str, Any]]] = {
-    "lstm": (LSTM, {}),
-    "gru": (GRU, {}),
-    "rnn": (RNN, {}),
-    "rnn_relu": (RNN, {"nonlinearity": "relu"}),
-    "gru_reset_before": (GRU, {"reset_after": False}),
-}
 
-
-class LanguageModel(Module):
+class LanguageModel(Model):
     """Predicts the next token: logits = W h + b, h the output of a recurrent stack over embedded tokens.
 
     vocabulary: the tokens; it needs `<BOS>`, which is read before a text, and for unknown tokens `<UNK>`.
-    cell: "lstm", "gru", "rnn" (tanh), "rnn_relu" or "gru_reset_before". embedding, hidden, layers: E, H, L.
-    dropout: probability of a zero in each layer's output, in training, default 0. dtype: float32 or float64.
+    cell: "lstm", "gru", "rnn" (tanh), "rnn_relu", "gru_reset_before" or "one_gate_gru". embedding, hidden,
+    layers: E, H, L. dropout: probability of a zero in each layer's output, in training, default 0. dtype:
+    float32 or float64.
     rng: a numpy.random.Generator or a seed, for weights and dropout; fresh by default.
     Parameters: embedding.weight [V, E], recurrent.weight_ih_l0, ..., decoder.weight [V, H], decoder.bias.
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
+
+    KIND = "language model"
 
     def __init__(
         self,
@@ -63,18 +58,14 @@ class LanguageModel(Module):
         if vocabulary.bos_id is None:
             raise ValueError(f"vocabulary must have <BOS>, got the specials {vocabulary.specials}")
         self.vocabulary = vocabulary
-        self.cell = validation.choice("cell", cell, tuple(CELLS))
+        check_options(cell, dropout, embedding=embedding, hidden=hidden, layers=layers)
+        self.cell = cell
         self.rng = validation.generator(rng)
         self.dtype = validation.float_dtype("dtype", dtype)
-        p = validation.probability("dropout", dropout)
-        layer, options = CELLS[cell]
         own: dict[str, Any] = {"dtype": self.dtype, "rng": self.rng}
-        validation.integer("embedding", embedding, 1)
-        validation.integer("hidden", hidden, 1)
-        between = p if validation.integer("layers", layers, 1) > 1 else 0.0
         self.embedding = Embedding(len(vocabulary), embedding, **own)
-        self.recurrent = layer(embedding, hidden, layers, dropout=between, **options, **own)
-        self.dropout = Dropout(p, rng=self.rng)
+        self.recurrent = make_stack(cell, embedding, hidden, layers, dropout, **own)
+        self.dropout = Dropout(dropout, rng=self.rng)
         self.decoder = Linear(hidden, len(vocabulary), **own)
 
     @property
@@ -94,6 +85,17 @@ class LanguageModel(Module):
             "dtype": self.dtype.name,
         }
 
+    @staticmethod
+    def shapes(sizes: Mapping[str, int], configuration: Mapping[str, Any]) -> Shapes:
+        """Give name and shape of each parameter."""
+        cell, embedding, hidden, layers = (
+            configuration[name] for name in ("cell", "embedding", "hidden", "layers")
+        )
+        yield "embedding.weight", (sizes["vocabulary"], embedding)
+        yield from stack_shapes("recurrent", cell, embedding, hidden, layers)
+        yield "decoder.weight", (sizes["vocabulary"], hidden)
+        yield "decoder.bias", (sizes["vocabulary"],)
+
     # --- Forward, backward, loss
 
     def __call__(self, ids: Integers, state: State | None = None) -> tuple[Array, State]:
@@ -104,7 +106,7 @@ class LanguageModel(Module):
         """
         if isinstance(ids, np.ndarray):  # one sequence [T] is fine for the layer, which checks the rest
             validation.fits("ids", ids, ("T", "N"))
-        y, final = self.recurrent(ids, state, embedding=self.embedding)
+        y, final = self.recurrent(ids, state, embedding=self.embedding)[:2]
         return self.decoder(self.dropout(y)), final
 
     def backward(self, dlogits: Array) -> State:
@@ -169,18 +171,19 @@ class LanguageModel(Module):
         trainer = language_training.prepare(
             self,
             *language_training.split(text, valid, holdout),
-            minutes=minutes,
-            steps=steps,
             batch=batch,
             window=window,
-            lr=lr,
-            clip=clip,
-            valid_every=valid_every,
-            patience=patience,
-            model_file=model,
-            history_file=history,
-            resume=resume,
-            callbacks=callbacks,
+            options=RunOptions(
+                budget=Budget(steps, minutes),
+                lr=lr,
+                clip=clip,
+                valid_every=valid_every,
+                patience=patience,
+                model=model,
+                history=history,
+                resume=resume,
+                callbacks=callbacks,
+            ),
         )
         return trainer.run()
 
@@ -233,14 +236,6 @@ class LanguageModel(Module):
 
     # --- Files
 
-    def save(self, location: str | os.PathLike[str]) -> None:
-        """Write weights, configuration and vocabulary into one safetensors file, whole or not at all.
-
-        Raises TypeError when location is no path, OSError when it cannot be written.
-        """
-        location = validation.path("location", location)
-        language_files.save(location, self.configuration, self.vocabulary, self.state_dict())
-
     def to_onnx(self, *, state: bool = True) -> ModelProto:
         """Write the model, as it computes in eval mode, as an ONNX model; `onnx.save` writes that to a file.
 
@@ -253,17 +248,3 @@ class LanguageModel(Module):
         from pyrnnfast.onnx import export
 
         return export.language_model(self.embedding, self.recurrent, self.decoder, state=state)
-
-    @classmethod
-    def load(cls, location: str | os.PathLike[str], *, rng: Seed = None) -> LanguageModel:
-        """Read a model that `save` wrote.
-
-        rng: as the constructor's; it plays a part only in dropout and in sampling without a seed.
-        Raises TypeError when location is no path, OSError when the file cannot be read, ValueError with one
-        sentence when it is no such model, is truncated, or contradicts itself.
-        """
-        rng = validation.generator(rng)
-        configuration, vocabulary, tensors = language_files.load(validation.path("location", location))
-        model = cls(vocabulary, **configuration, rng=rng)
-        model.load_state_dict(tensors)
-        return model.eval()

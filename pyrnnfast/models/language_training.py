@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +12,9 @@ import numpy as np
 from pyrnnfast import validation
 from pyrnnfast._types import Array, Integers, State
 from pyrnnfast.models import language_use
-from pyrnnfast.optim import Adam
 from pyrnnfast.text import ContiguousWindows
-from pyrnnfast.training import Budget, Callback, History, Trainer, checkpoint
-from pyrnnfast.training.files import Location, check_writable
+from pyrnnfast.training import RunOptions, Trainer
+from pyrnnfast.training.files import Location
 
 if TYPE_CHECKING:
     from pyrnnfast.models.language_model import LanguageModel
@@ -145,46 +142,14 @@ def split(text: str, valid: str | None, holdout: float) -> tuple[str, str]:
 
 
 def prepare(
-    model: LanguageModel,
-    train: str,
-    valid: str,
-    *,
-    minutes: float | None,
-    steps: int | None,
-    batch: int,
-    window: int,
-    lr: float,
-    clip: float,
-    valid_every: int,
-    patience: int | None,
-    model_file: str | os.PathLike[str] | None,
-    history_file: str | os.PathLike[str] | None,
-    resume: bool,
-    callbacks: Sequence[Callback],
-    reserve: float = 0.0,
-    started: float | None = None,
+    model: LanguageModel, train: str, valid: str, *, batch: int, window: int, options: RunOptions
 ) -> Trainer:
-    """Check everything and return the run; arguments as `LanguageModel.fit`'s and `Trainer`'s.
+    """Check everything and return the run; arguments as `LanguageModel.fit`'s.
 
     An empty `valid` means that nothing is held out.
     """
-    budget = Budget(steps, minutes)
     validation.integer("batch", batch, 1)
     validation.integer("window", window, 1)
-    validation.integer("valid_every", valid_every, 1)
-    validation.number("lr", lr, above=0)
-    clip = validation.number("clip", clip, above=0, infinite=True)
-    resume = validation.flag("resume", resume)
-    for name, file in (("model", model_file), ("history", history_file)):
-        if file is not None:
-            validation.path(name, file)
-    validation.listed("callbacks", callbacks, Callback, "a list of Callbacks")
-    if patience is not None:
-        validation.integer("patience", patience, 1)
-    beside = None if model_file is None else checkpoint.path_beside(model_file)
-    for file in (model_file, beside, history_file):
-        if file is not None:
-            check_writable(file)
     ids = model.vocabulary.encode(train, bos=True)
     needed = batch * window
     if ids.size <= needed:
@@ -193,43 +158,13 @@ def prepare(
             f"{window} needs at least {needed}; give more text, or a smaller batch or window"
         )
     held_out = model.vocabulary.encode(valid, bos=True) if valid else None
-    state = best = None
-    if resume:
-        if beside is None or model_file is None:
-            raise ValueError("resume needs the model's file, got None")
-        state = checkpoint.load(beside)
-        best = type(model).load(model_file).state_dict()
     recipe = {
         "text": _digest(ids),
         "held-out text": "" if held_out is None else _digest(held_out),
-        **model.configuration,
         "batch": batch,
         "window": window,
-        "lr": float(lr),
-        "clip": clip if clip < math.inf else None,  # JSON has no infinity
-        "by": "minutes" if steps is None else "steps",
     }
-    every = None if steps is None else valid_every
-    reached = None if state is None else validation.integer("step", state.progress.get("step"), 0)
-    trainer = Trainer(
-        StreamTask(model, ids, held_out, batch, window, model_file),
-        Adam(model, lr),
-        peak=lr,
-        budget=budget,
-        clip=clip,
-        valid_every=every,
-        patience=patience,
-        rng=model.rng,
-        history=History(history_file, reached, every),
-        checkpoint=beside,
-        recipe=recipe,
-        callbacks=callbacks,
-        reserve=reserve,
-        started=started,
-    )
-    if state is not None and best is not None:
-        trainer.resume(state, best)
-    return trainer
+    return model.trainer(StreamTask(model, ids, held_out, batch, window, options.model), options, recipe)
 
 
 def _digest(ids: Integers) -> str:

@@ -74,12 +74,10 @@ def mean_loss(
     ids: [M], M > rows. rows: into how many rows the stream is cut, each read from a state of zeros: 1 is
     exact, more are faster. stopped: once it returns true, the result is None.
     """
-    was_training = model.training
-    model.eval()
     state: State | None = None
     total, count = 0.0, 0
     steps = max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // len(model.vocabulary)) // rows)
-    try:
+    with model.evaluating():
         for inputs, targets in ContiguousWindows(ids, rows, steps):
             if stopped():
                 return None
@@ -87,8 +85,6 @@ def mean_loss(
             loss, _ = softmax_cross_entropy(logits, targets)
             total += loss * targets.size
             count += targets.size
-    finally:
-        model.train(was_training)
     return total / count
 
 
@@ -139,12 +135,8 @@ def _prime(model: LanguageModel, prompts: Sequence[str]) -> tuple[Integers, Stat
     padded = np.zeros((int(lengths.max(initial=0)), len(encoded)), np.int64)
     for row, ids in enumerate(encoded):
         padded[: ids.size - 1, row] = ids[:-1]
-    was_training = model.training
-    model.eval()
-    try:
-        _, state = model.recurrent(padded, None, lengths, embedding=model.embedding)
-    finally:
-        model.train(was_training)
+    with model.evaluating():
+        state = model.recurrent(padded, None, lengths, embedding=model.embedding)[1]
     return np.array([ids[-1] for ids in encoded], np.int64), state
 
 

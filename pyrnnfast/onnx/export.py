@@ -10,6 +10,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pyrnnfast import cell_options, validation
 from pyrnnfast._types import Array, Options
+from pyrnnfast.layers import arguments
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.recurrent import RecurrentLayer
@@ -18,6 +19,10 @@ from pyrnnfast.onnx.nodes import ACTIVATIONS
 
 OPSET, IR_VERSION = 17, 8
 """What ONNX Runtime has known since version 1.12."""
+SAID = (
+    arguments.COMMON | arguments.IN_TRAINING | {"reset_after", "activations", "clip", "peephole", "coupled"}
+)
+"""The arguments of layers whose models compute as in eval mode."""
 
 
 class _Writer:
@@ -61,7 +66,7 @@ def to_onnx(layer: RecurrentLayer, *, lengths: bool = False, state: bool = False
     has the inputs h0 and for the LSTM c0, [L * D, N, H]; else it starts from zero.
     The model has the input x, and the outputs y, h and for the LSTM c, shaped as those of the layer's call
     on a batch; T and N are free. `onnx.save` writes it. ONNX Runtime runs float32 only.
-    Returns a ModelProto. Raises TypeError for another object, ValueError for one with zoneout.
+    Returns a ModelProto. Raises TypeError for another object, ValueError for options that ONNX lacks.
     """
     _check(layer)
     validation.flag("lengths", lengths)
@@ -106,8 +111,6 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
         found["direction"] = "bidirectional"
     if layer.cell.startswith("gru"):
         found["linear_before_reset"] = int(layer.cell == "gru")
-    if layer.options is not None and layer.options.zoneout:
-        raise ValueError(f"zoneout must be 0 to be exported, ONNX has no such cell, got {layer}")
     options = layer.options or Options((cell_options.PLAIN[layer.cell],) * layer.num_directions)
     if options.clip < math.inf:
         found["clip"] = options.clip
@@ -123,9 +126,11 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
     return found
 
 
-def _check(layer: object) -> None:
-    if not isinstance(layer, tuple(layers.CLASSES.values())):
+def _check(layer: Any) -> None:
+    if not any(isinstance(layer, known) for known in layers.CLASSES.values()):
         raise TypeError(f"layer must be an RNN, GRU or LSTM, got {type(layer).__name__}")
+    assert isinstance(layer, RecurrentLayer)
+    arguments.refuse_others(layer, SAID, "ONNX")
 
 
 def _operator(layer: RecurrentLayer) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyrnnfast._types import Array, DTypeLike
-from pyrnnfast.reference.cells import Masks
+from pyrnnfast.reference.base import Masks
 from pyrnnfast.reference.philox import (
     PURPOSE_INPUT,
     PURPOSE_RECURRENT,
@@ -38,30 +38,31 @@ class Drops:
     input: Factors
     """[N, inputs] factors of x, the same at each step; 1 without dropout."""
     product: Factors
-    """[N, H] factors of h' in the recurrent product, likewise."""
+    """[N, R] factors of h' in the recurrent product, likewise."""
     zone_c: Factors | None
     """[T, N, H] the part of c' in c at each step: 0 or 1, in inference one number; None without zoneout."""
     zone_h: Factors | None
+    """[T, N, R] the same of h' in h."""
 
     @classmethod
-    def draw(cls, rates: Rates, number: int, x: Array, hidden: int) -> Drops:
-        """Draw for x [T, N, inputs]; number: layer * D + direction."""
+    def draw(cls, rates: Rates, number: int, x: Array, outputs: int, hidden: int) -> Drops:
+        """Draw for x [T, N, inputs] and states of R and H units; number: layer * D + direction."""
         steps, rows, inputs = x.shape
 
         def factors(p: float, units: int, purpose: int) -> Factors:
             return sequence_factors(rows, units, p, rates.seed, number, purpose, x.dtype)
 
-        def zone(p: float, purpose: int) -> Factors | None:
+        def zone(p: float, units: int, purpose: int) -> Factors | None:
             if p == 0 or not rates.training:
                 return p or None
-            old: Array = ~kept(steps, rows, hidden, p, rates.seed, number, purpose)
+            old: Array = ~kept(steps, rows, units, p, rates.seed, number, purpose)
             return old.astype(x.dtype)
 
         return cls(
             factors(rates.input, inputs, PURPOSE_INPUT),
-            factors(rates.recurrent, hidden, PURPOSE_RECURRENT),
-            zone(rates.zone_c, PURPOSE_ZONE_C),
-            zone(rates.zone_h, PURPOSE_ZONE_H),
+            factors(rates.recurrent, outputs, PURPOSE_RECURRENT),
+            zone(rates.zone_c, hidden, PURPOSE_ZONE_C),
+            zone(rates.zone_h, outputs, PURPOSE_ZONE_H),
         )
 
     def masks(self, step: int) -> Masks:

@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from pyrnnfast._sizes import states, width
 from pyrnnfast._types import Array, Integers, Options
-from pyrnnfast.reference.cells import PLAIN, Cell, Saved, make_cell, peephole_gradient, zoned
+from pyrnnfast.reference.base import Cell, Saved, zoned
+from pyrnnfast.reference.cells import PLAIN, Projection, make_cell, peephole_gradient
 from pyrnnfast.reference.dropout import Drops, Rates
+from pyrnnfast.reference.merge import merge, unmerge
+from pyrnnfast.reference.norm import Norms
 from pyrnnfast.reference.philox import dropout_mask
 
 ISA = "reference"
-_Weights = tuple[Array, Array, Array, Array, Array | None]
+_Weights = tuple[Array, Array, Array, Array, Projection | None, Array | None]
 
 
 class Pack:
@@ -42,18 +46,25 @@ class Pack:
         self.isa = ISA
         self.options = options
         self.input_size = weights[0].shape[1]
-        self.hidden_size = weights[1].shape[1]
         self.dtype: np.dtype[Any] = weights[0].dtype
         how = options or Options((PLAIN[cell],) * self.num_directions)
-        self.cells = [make_cell(cell, each, how.clip, how.coupled, how.grad_clip) for each in how.activations]
-        self.each = 2 + 2 * bias + how.peephole
-        zero = np.zeros(self.cells[0].gates * self.hidden_size, self.dtype)
-        # One (W_ih, W_hh, b_ih, b_hh, p) for each layer and direction; p None without peepholes.
+        self.merge = how.merge
+        each = len(weights) // (num_layers * self.num_directions)
+        zero = np.zeros(len(weights[1]), self.dtype)
+        # One for each layer and direction.
+        self.cells: list[Cell] = []
+        # One (W_ih, W_hh, b_ih, b_hh, projection, p) for each layer and direction; the last two may be None.
         self.weights: list[_Weights] = []
-        for i in range(0, len(weights), self.each):
-            w_ih, w_hh, *rest = (w.copy() for w in weights[i : i + self.each])
+        for k in range(num_layers * self.num_directions):
+            w_ih, w_hh, *rest = (w.copy() for w in weights[k * each : (k + 1) * each])
             b_ih, b_hh = rest[:2] if bias else (zero, zero)
-            self.weights.append((w_ih, w_hh, b_ih, b_hh, rest[-1] if how.peephole else None))
+            more = rest[2 * bias :]
+            projection = Projection(more.pop(0), how.proj_clip) if how.proj_size else None
+            p = more.pop(0) if how.peephole else None
+            norms = Norms.of(*more) if how.layer_norm else None
+            self.cells.append(make_cell(cell, k % self.num_directions, how, norms))
+            self.weights.append((w_ih, w_hh, b_ih, b_hh, projection, p))
+        self.hidden_size = len(weights[1]) // self.cells[0].gates
 
 
 @dataclass
@@ -61,8 +72,9 @@ class _Run:
     """What one layer's one direction keeps, in that direction's order of steps."""
 
     x: Array  # [T, N, inputs], zero past the rows' ends, masked
-    h: Array  # [T, N, H], the state before each step
-    c: Array
+    h: Array  # [T, N, R], the state before each step
+    c: Array  # [T, N, H]
+    raw: Array  # [T, N, H], what each step projects; empty without a projection
     saved: list[Saved]
     drops: Drops
 
@@ -78,6 +90,7 @@ class Tape:
     dropout: float
     seed: int
     runs: list[_Run]
+    sides: list[list[Array]]  # [L] of [D] outputs of each direction
     ids: Integers | None  # [T, N] rows of an embedding, with
     embeddings: int  # V of them
 
@@ -89,8 +102,20 @@ def _flip(x: Array, lengths: Integers) -> Array:
     return np.take_along_axis(x, index[:, :, None], axis=0)
 
 
+def _side(both: Array, direction: int, directions: int) -> Array:
+    """One direction's part of [T, N, D * units], a view."""
+    return np.split(both, directions, axis=-1)[direction]
+
+
 def _lengths_or_full(lengths: Integers | None, steps: int, rows: int) -> Integers:
     return np.full(rows, steps, np.int64) if lengths is None else lengths
+
+
+def _states(pack: Pack, rows: int, h: Array | None, c: Array | None) -> tuple[Array, Array]:
+    """h [L * D, N, R] and c [L * D, N, H], of zeros where there is none."""
+    shape = states(pack, rows)[0]
+    h = np.zeros(shape, pack.dtype) if h is None else h
+    return h, (np.zeros((*shape[:2], pack.hidden_size), pack.dtype) if c is None else c)
 
 
 def _active(steps: int, lengths: Integers) -> Array:
@@ -115,58 +140,96 @@ def _run_forward(
     lengths: Integers,
     keep: bool,
     drops: Drops,
-) -> tuple[Array, Array, Array, _Run]:
+) -> tuple[Array, Array, Array, Array, _Run]:
     """Run one layer in one direction over x [T, N, inputs]; a row stops at its length."""
-    w_ih, w_hh, b_ih, b_hh, p = weights
-    T, N, H = x.shape[0], x.shape[1], w_hh.shape[1]
+    w_ih, w_hh, b_ih, b_hh, projection, p = weights
+    T, N = x.shape[:2]
     x = x * drops.input
-    a = _product(x, w_ih.T) + b_ih
-    y = np.zeros((T, N, H), x.dtype)
-    before, before_c = (np.zeros((T if keep else 0, N, H), x.dtype) for _ in "hc")
-    run = _Run(x, before, before_c, [], drops)
+    a = _product(x, w_ih.T)
+    a = (a if cell.norms is None else cell.norms.input(a)) + b_ih
+    y, cells = np.zeros((T, *h.shape), x.dtype), np.zeros((T, *c.shape), x.dtype)
+    kept = T if keep else 0
+    run = _Run(
+        x,
+        np.zeros((kept, *h.shape), x.dtype),
+        np.zeros((kept, *c.shape), x.dtype),
+        np.zeros((kept if projection is not None else 0, *c.shape), x.dtype),
+        [],
+        drops,
+    )
     for s in range(T if N else 0):
-        active = (s < lengths)[:, None]
-        masks = drops.masks(s)
+        active, masks = (s < lengths)[:, None], drops.masks(s)
         h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p, masks)
+        raw = h_new
+        if projection is not None:
+            h_new = projection.step(raw)
         h_new = zoned(masks.zone_h, h, h_new)
         if keep:
             run.h[s], run.c[s] = h, c
             run.saved.append(saved)
-        y[s] = np.where(active, h_new, 0)
+            if projection is not None:
+                run.raw[s] = raw
+        y[s], cells[s] = np.where(active, h_new, 0), np.where(active, c_new, 0)
         h, c = np.where(active, h_new, h), np.where(active, c_new, c)
-    return y, h, c, run
+    return y, cells, h, c, run
 
 
 def _run_backward(
-    cell: Cell, weights: _Weights, run: _Run, dy: Array, dh: Array, dc: Array, lengths: Integers
+    cell: Cell,
+    weights: _Weights,
+    run: _Run,
+    dy: Array,
+    dcells: Array | None,
+    dh: Array,
+    dc: Array,
+    lengths: Integers,
 ) -> tuple[Array, Array, Array, list[Array], Array]:
-    """Differentiate `_run_forward`: gradients of y, h, c after -> of x, h, c before, the weights, each h."""
-    w_ih, w_hh, _, b_hh, p = weights
+    """Differentiate `_run_forward`: gradients of y, cells, h, c -> of x, h, c before, the weights, each h."""
+    w_ih, w_hh, _, b_hh, projection, p = weights
     T, N, _ = dy.shape
+    dprojected = np.zeros_like(dy)
     dax = np.zeros((T, N, len(b_hh)), dy.dtype)
     dah, whole = np.zeros_like(dax), np.zeros_like(dy)
+    dseen = np.zeros_like(run.c)  # of the LSTM's normalised c
     for s in reversed(range(T if N else 0)):
-        active = (s < lengths)[:, None]
-        masks, dh_s = run.drops.masks(s), dh + dy[s]
+        active, masks = (s < lengths)[:, None], run.drops.masks(s)
+        dh_s, dc_new = dh + dy[s], dc if dcells is None else dc + dcells[s]
         whole[s] = np.where(active, dh_s, 0)
         kept = 0.0 if masks.zone_h is None else masks.zone_h
-        dax_s, dah_s, dh_old, dc_old = cell.back(
-            run.saved[s], run.h[s], run.c[s], w_hh, p, masks, (1 - kept) * dh_s, dc
+        dh_new = (1 - kept) * dh_s
+        if projection is not None:
+            dproduct, dh_new = projection.back(run.raw[s], dh_new)
+            dprojected[s] = np.where(active, dproduct, 0)
+        dax_s, dah_s, dh_old, dc_old, *rest = cell.back(
+            run.saved[s], run.h[s], run.c[s], w_hh, p, masks, dh_new, dc_new
         )
         dh_old = dh_old + kept * dh_s
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
+        if rest:
+            dseen[s] = np.where(active, rest[0], 0)
     # Only what a row did counts: a row that had stopped adds nothing, even when it holds NaN.
     did = _active(T, lengths)
     dax_did, dah_did = dax[did], dah[did]
-    dweights = [dax_did.T @ run.x[did], np.zeros_like(w_hh), dax_did.sum(axis=0), dah_did.sum(axis=0)]
-    dweights += [] if p is None else [np.zeros_like(p)]
-    if did.any():
-        saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
-        dweights[1] = cell.recurrent_gradient(dah_did, (run.h * run.drops.product)[did], saved)
-        if p is not None:
-            dweights[4] = peephole_gradient(dah_did, run.c[did], saved)
-    return _product(dax, w_ih) * run.drops.input, dh, dc, dweights, whole
+    da = dax if cell.norms is None else cell.norms.input.back(_product(run.x, w_ih.T), dax)
+    dx = _product(da, w_ih) * run.drops.input
+    dweights = [da[did].T @ run.x[did], np.zeros_like(w_hh), dax_did.sum(axis=0), dah_did.sum(axis=0)]
+    if projection is not None:
+        dweights.append(dprojected[did].T @ run.raw[did])
+    if not did.any():
+        more = ([] if p is None else [p]) + ([] if cell.norms is None else cell.norms.weights())
+        return dx, dh, dc, dweights + [np.zeros_like(each) for each in more], whole
+    saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
+    seen = (run.h * run.drops.product)[did]
+    dweights[1] = cell.recurrent_gradient(dah_did, seen, saved, w_hh)
+    if p is not None:
+        dweights.append(peephole_gradient(dah_did, run.c[did], saved))
+    if cell.norms is not None:
+        dweights.append(cell.norms.input.gradient(_product(run.x, w_ih.T)[did], dax_did))
+        dweights.append(cell.gain_gradient(dah_did, seen, saved, w_hh))
+        if cell.norms.cell is not None:
+            dweights += cell.norms.cell.gradients(saved[-2], dseen[did])
+    return dx, dh, dc, dweights, whole
 
 
 def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
@@ -192,6 +255,7 @@ def forward(
     training: bool,
     num_threads: int,
     embedding: Array | None = None,
+    cells: Array | None = None,
     input_dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
 ) -> tuple[Array, Array, Array | None, Tape | None]:
@@ -200,12 +264,12 @@ def forward(
     if embedding is not None:
         x = embedding[x]
     T, N, _ = x.shape
-    L, D, H = pack.num_layers, pack.num_directions, pack.hidden_size
+    L, D = pack.num_layers, pack.num_directions
     ends = _lengths_or_full(lengths, T, N)
-    zero = np.zeros((L * D, N, H), x.dtype)
-    h0, c0 = (zero if h0 is None else h0), (zero if c0 is None else c0)
-    hT, cT = np.empty_like(zero), np.empty_like(zero)
-    runs = []
+    h0, c0 = _states(pack, N, h0, c0)
+    hT, cT = np.empty_like(h0), np.empty_like(c0)
+    runs: list[_Run] = []
+    sides: list[list[Array]] = []
     zoneout = () if pack.options is None else pack.options.zoneout
     zone_c, zone_h = (0.0, 0.0, *zoneout)[-2:]
     rates = Rates(training, input_dropout * training, recurrent_dropout * training, zone_c, zone_h, seed)
@@ -214,19 +278,21 @@ def forward(
     for layer in range(L):
         if layer > 0 and training:
             below = _dropout(below, layer - 1, dropout, seed)
-        outputs = []
+        sides.append([])
         for direction in range(D):
             k = layer * D + direction
             source = _flip(below, ends) if direction == 1 else below
-            drops = Drops.draw(rates, k, source, H)
-            y, hT[k], cT[k], run = _run_forward(
-                pack.cells[direction], pack.weights[k], source, h0[k], c0[k], ends, training, drops
+            drops = Drops.draw(rates, k, source, h0.shape[-1], c0.shape[-1])
+            y, c, hT[k], cT[k], run = _run_forward(
+                pack.cells[k], pack.weights[k], source, h0[k], c0[k], ends, training, drops
             )
-            outputs.append(_flip(y, ends) if direction == 1 else y)
+            sides[-1].append(_flip(y, ends) if direction == 1 else y)
             runs.append(run)
-        below = np.concatenate(outputs, axis=-1)
-    tape = Tape(pack, T, N, lengths, dropout, seed, runs, ids, embeddings) if training else None
-    return below, hT, (cT if pack.cell == "lstm" else None), tape
+            if cells is not None and layer == L - 1:
+                _side(cells, direction, D)[...] = _flip(c, ends) if direction == 1 else c
+        below = merge(sides[-1], pack.merge)
+    tape = Tape(pack, T, N, lengths, dropout, seed, runs, sides, ids, embeddings) if training else None
+    return below, hT, (cT if states(pack)[1] else None), tape
 
 
 @np.errstate(all="ignore")
@@ -237,29 +303,35 @@ def backward(
     dcT: Array | None,
     input_gradient: bool,
     num_threads: int,
+    dcells: Array | None = None,
     grad_norms: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]:
     """Differentiate `forward`: see `pyrnnfast.functional.backward`."""
     pack, T, N = tape.pack, tape.steps, tape.rows
-    L, D, H = pack.num_layers, pack.num_directions, pack.hidden_size
+    L, D = pack.num_layers, pack.num_directions
     ends = _lengths_or_full(tape.lengths, T, N)
-    zero = np.zeros((L * D, N, H), pack.dtype)
-    dhT, dcT = (zero if dhT is None else dhT), (zero if dcT is None else dcT)
-    dh0, dc0 = np.empty_like(zero), np.empty_like(zero)
+    dhT, dcT = _states(pack, N, dhT, dcT)
+    dh0, dc0 = np.empty_like(dhT), np.empty_like(dcT)
     gradients: list[list[Array]] = [[] for _ in range(L * D)]
     # Past a row's end the gradient of y is ignored.
-    above = np.zeros((T, N, D * H), pack.dtype) if dy is None else dy
+    above = np.zeros((T, N, width(pack)), pack.dtype) if dy is None else dy
     above = np.where(_active(T, ends)[:, :, None], above, above.dtype.type(0))
     for layer in reversed(range(L)):
         dx = np.zeros((), pack.dtype)
+        parts = unmerge(above, tape.sides[layer], pack.merge)
         for direction in range(D):
             k = layer * D + direction
-            part = above[:, :, direction * H : (direction + 1) * H]
+            part = parts[direction]
+            of_cells = _side(dcells, direction, D) if dcells is not None and layer == L - 1 else None
+            if direction == 1:
+                part = _flip(part, ends)
+                of_cells = None if of_cells is None else _flip(of_cells, ends)
             dx_part, dh0[k], dc0[k], gradients[k], dh = _run_backward(
-                pack.cells[direction],
+                pack.cells[k],
                 pack.weights[k],
                 tape.runs[k],
-                _flip(part, ends) if direction == 1 else part,
+                part,
+                of_cells,
                 dhT[k],
                 dcT[k],
                 ends,
@@ -275,4 +347,4 @@ def backward(
     weights = [
         gradient for of_run in gradients for gradient in (of_run if pack.bias else of_run[:2] + of_run[4:])
     ]
-    return (above if input_gradient else None), dh0, (dc0 if pack.cell == "lstm" else None), weights
+    return (above if input_gradient else None), dh0, (dc0 if states(pack)[1] else None), weights

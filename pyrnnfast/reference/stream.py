@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 
+from pyrnnfast._sizes import states
 from pyrnnfast._types import Array
 from pyrnnfast.reference.recurrent import Pack, forward
 
@@ -17,8 +18,9 @@ class Stream:
         self._turn = threading.Lock()
         self._pack = pack
         self._x_shape = (rows, pack.input_size)
-        self._h = np.zeros((pack.num_layers, rows, pack.hidden_size), pack.dtype)
-        self._c = np.zeros_like(self._h) if pack.cell == "lstm" else None
+        shape, c_shape = states(pack, rows)
+        self._h = np.zeros(shape, pack.dtype)
+        self._c = None if c_shape is None else np.zeros(c_shape, pack.dtype)
         self._output = np.zeros(self._h.shape[1:], pack.dtype)
         self._y = np.asarray(self._output.data.toreadonly())
 

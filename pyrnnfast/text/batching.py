@@ -102,6 +102,31 @@ class ContiguousWindows:
         return map(self.__getitem__, range(start, len(self)))
 
 
+class Ragged:
+    """Sequences of any lengths, kept one after the other.
+
+    sequences: [len] ids each, any integer types and lengths, 0 included; copied.
+    Raises TypeError and ValueError for a wrong argument, and when there are no sequences.
+    """
+
+    def __init__(self, sequences: Iterable[ArrayLike]) -> None:
+        if isinstance(sequences, (str, bytes)) or not isinstance(sequences, Iterable):
+            raise TypeError(f"sequences: expected an iterable of id arrays, got {type(sequences).__name__}")
+        parts = [as_ids(f"sequences[{i}]", ids).astype(np.int64) for i, ids in enumerate(sequences)]
+        if not parts:
+            raise ValueError("sequences: expected at least one, got none")
+        self.lengths = np.array([part.size for part in parts], np.int64)
+        self._starts = np.cumsum(self.lengths) - self.lengths
+        self._tokens = np.concatenate(parts)
+
+    def padded(self, indices: Integers, pad: int) -> Integers:
+        """Return the sequences of these numbers as columns, [longest of them, N], `pad` past their ends."""
+        lengths = self.lengths[indices]
+        tokens = np.empty((int(lengths.max()), indices.size), np.int64)
+        _loops.fill_padded(self._tokens, self._starts[indices], lengths, pad, tokens)
+        return tokens
+
+
 class BucketedBatches:
     """Padded batches of sequences of near lengths, each sequence once an epoch.
 
@@ -129,20 +154,14 @@ class BucketedBatches:
         bucket_batches: int = 16,
         pad_id: int = 0,
     ) -> None:
-        if isinstance(sequences, (str, bytes)) or not isinstance(sequences, Iterable):
-            raise TypeError(f"sequences: expected an iterable of id arrays, got {type(sequences).__name__}")
         if max_rows is None and max_tokens is None:
             raise ValueError("max_rows, max_tokens: expected at least one of them, got neither")
         self._max_rows = None if max_rows is None else as_count("max_rows", max_rows, 1)
         self._max_tokens = None if max_tokens is None else as_count("max_tokens", max_tokens, 1)
         self._bucket_batches = as_count("bucket_batches", bucket_batches, 1)
         self._pad_id = as_count("pad_id", pad_id, 0)
-        parts = [as_ids(f"sequences[{i}]", ids).astype(np.int64) for i, ids in enumerate(sequences)]
-        if not parts:
-            raise ValueError("sequences: expected at least one, got none")
-        self._lengths = np.array([part.size for part in parts], np.int64)
-        self._starts = np.cumsum(self._lengths) - self._lengths
-        self._tokens = np.concatenate(parts)
+        self._sequences = Ragged(sequences)
+        self._lengths = self._sequences.lengths
         longest = int(self._lengths.argmax())
         if self._max_tokens is not None and self._lengths[longest] > self._max_tokens:
             raise ValueError(
@@ -195,7 +214,5 @@ class BucketedBatches:
         return min(bounds)
 
     def _pad(self, indices: Integers) -> RaggedBatch:
-        lengths = self._lengths[indices]
-        tokens = np.empty((int(lengths.max()), indices.size), np.int64)
-        _loops.fill_padded(self._tokens, self._starts[indices], lengths, self._pad_id, tokens)
-        return RaggedBatch(tokens, lengths, indices.astype(np.int64))
+        tokens = self._sequences.padded(indices, self._pad_id)
+        return RaggedBatch(tokens, self._lengths[indices], indices.astype(np.int64))

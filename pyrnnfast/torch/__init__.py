@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
 
 from pyrnnfast.torch.cells import GRUCell, LSTMCell, RNNCell
 from pyrnnfast.torch.explain import explain
+from pyrnnfast.torch.layers import from_torch, to_torch
 from pyrnnfast.torch.modules import GRU, LSTM, RNN
 from pyrnnfast.torch.packs import freeze, unfreeze
 from pyrnnfast.torch.swap import accelerate, accelerated, restore
@@ -28,6 +29,8 @@ __all__ = [
     "accelerated",
     "explain",
     "freeze",
+    "from_torch",
     "restore",
+    "to_torch",
     "unfreeze",
 ]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from pyrnnfast.torch.kernels import MisfitError, Plan
-from pyrnnfast.torch.modules import Accelerated, pair
+from pyrnnfast.torch.modules import Accelerated, pair, recur
 
-CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
+NONLINEAR = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
 
 
 class Cell(Accelerated, nn.RNNCellBase):
     """What the cells share."""
 
+    _pyrnnfast_cell: ClassVar[str | None] = None
     proj_size = 0  # as a layer has; to ask for an attribute that is not there takes a microsecond
 
-    def _weights(self) -> list[Tensor]:
+    def _pyrnnfast_weights(self) -> list[Tensor]:
         own = self._parameters
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
         try:
@@ -25,11 +26,8 @@ class Cell(Accelerated, nn.RNNCellBase):
         except KeyError:  # parametrised, or the old weight_norm
             return [getattr(self, name) for name in names]
 
-    def _cell(self) -> str | None:
-        raise NotImplementedError
-
-    def _run(self, input: Any, hx: Any) -> Any:
-        cell = self._cell()
+    def _pyrnnfast_run(self, input: Any, hx: Any) -> Any:
+        cell = self._pyrnnfast_cell or NONLINEAR.get(self.nonlinearity)
         if cell is None or not isinstance(input, Tensor):
             raise MisfitError("an unknown nonlinearity, or x that is no tensor")
         dims = input.dim()
@@ -39,32 +37,61 @@ class Cell(Accelerated, nn.RNNCellBase):
         h0, c0 = pair(hx, lstm)
         form, rows = ("NC", input.shape[0]) if dims == 2 else ("C", 1)
         plan = Plan(cell, self.input_size, self.hidden_size, 1, False, bool(self.bias), form, rows, 0.0)
-        _, h, c = self._recur(plan, input, h0, c0)
+        _, h, c = recur(plan, input, h0, c0, None, self._pyrnnfast_weights())
         return (h, c) if lstm else h
 
 
 class RNNCell(Cell):
     """`torch.nn.RNNCell` on the kernels: its arguments, parameters, results and errors."""
 
-    _stock = nn.RNNCell
+    _pyrnnfast_stock = nn.RNNCell
 
-    def _cell(self) -> str | None:
-        return CELLS.get(self.nonlinearity)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, nonlinearity, device, dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Any:
+        """x (N, C) or (C), h' (N, H) or (H), by default zeros -> h. Raises what `torch.nn.RNNCell` raises."""
+        return self._pyrnnfast_forward(input, hx)
 
 
 class LSTMCell(Cell):
     """`torch.nn.LSTMCell` on the kernels: its arguments, parameters, results and errors."""
 
-    _stock = nn.LSTMCell
+    _pyrnnfast_stock = nn.LSTMCell
+    _pyrnnfast_cell = "lstm"
 
-    def _cell(self) -> str | None:
-        return "lstm"
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+        """x (N, C) or (C), (h', c') like (N, H) or (H), by default zeros -> (h, c).
+
+        Raises what `torch.nn.LSTMCell` raises.
+        """
+        return self._pyrnnfast_forward(input, hx)
 
 
 class GRUCell(Cell):
     """`torch.nn.GRUCell` on the kernels: its arguments, parameters, results and errors."""
 
-    _stock = nn.GRUCell
+    _pyrnnfast_stock = nn.GRUCell
+    _pyrnnfast_cell = "gru"
 
-    def _cell(self) -> str | None:
-        return "gru"
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Any:
+        """x (N, C) or (C), h' (N, H) or (H), by default zeros -> h. Raises what `torch.nn.GRUCell` raises."""
+        return self._pyrnnfast_forward(input, hx)

@@ -86,12 +86,14 @@ def forward(
     seed: int,
     keep: bool,
     reuse: _core.Reuse | None = None,
+    clear: bool = False,
 ) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor | None]:
     """Run a stack; returns y (None for a cell), h, c (None but for the LSTM) and, with `keep`, the tape.
 
-    Raises MisfitError where the tensors do not fit each other or the plan.
+    clear: equal calls give equal tapes, also where no kernel reads them. Raises MisfitError where the tensors
+    do not fit each other or the plan.
     """
-    stack, settings = _stack(*plan[:6]), (plan.dropout, seed, _get_num_threads(), keep)
+    stack, settings = _stack(*plan[:6]), (plan.dropout, seed, _get_num_threads(), keep, clear)
     found = stack.forward(weights, plan.form, x, h0, c0, batch_sizes, *settings, reuse)
     if found is None:  # once more on copies, which are no parameters to remember
         x, h0, c0, batch_sizes, *weights = map(_plain, (x, h0, c0, batch_sizes, *weights))
@@ -110,15 +112,16 @@ def backward(
     tape: Tensor,
     gradients: Sequence[Tensor | None],
     wanted: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[Tensor]]:
-    """BPTT; gradients are those of y, h and c, wanted tells whether those of x, h0 and c0 are returned."""
+    reuse: _core.Reuse | None = None,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[Tensor | None]]:
+    """BPTT; gradients are those of y, h and c, wanted tells of x, h0, c0 and each weight whether its is."""
     stack, settings = _stack(*plan[:6]), (list(wanted), plan.dropout, seed, _get_num_threads())
     dy, dh, dc = gradients
-    found = stack.backward(weights, plan.form, x, batch_sizes, tape, dy, dh, dc, *settings)
+    found = stack.backward(weights, plan.form, x, batch_sizes, tape, dy, dh, dc, *settings, reuse)
     if found is None:
         x, batch_sizes, tape, dy, dh, dc = map(_plain, (x, batch_sizes, tape, dy, dh, dc))
         weights = list(map(_plain, weights))
-        found = stack.backward(weights, plan.form, x, batch_sizes, tape, dy, dh, dc, *settings)
+        found = stack.backward(weights, plan.form, x, batch_sizes, tape, dy, dh, dc, *settings, None)
     if found is None:
         raise MisfitError("the tensors are not those that forward was given, or gradients of its results")
     return found
@@ -137,5 +140,7 @@ def _plain(tensor: Tensor | None) -> Tensor | None:
     """The same values, resolved and laid out as the kernels read them."""
     if tensor is None:
         return None
+    if tensor.layout is not torch.strided:
+        raise MisfitError(f"a tensor of layout {tensor.layout}")
     tensor = tensor.detach().resolve_neg().contiguous()
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()

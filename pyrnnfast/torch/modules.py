@@ -11,67 +11,67 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from pyrnnfast.torch import fallback, kernels
+from pyrnnfast.torch import fallback, kernels, packs
 from pyrnnfast.torch.kernels import CELLS, MisfitError, Plan
 from pyrnnfast.torch.ops import OPERATORS
-from pyrnnfast.torch.packs import reuse_of
 from pyrnnfast.torch.recurrence import Recurrence
 
 
 class Accelerated:
-    """What our layers and cells share: the choice between the kernels and PyTorch's own code."""
+    """What our layers and cells share: the choice between the kernels and PyTorch's own code.
 
-    _stock: ClassVar[type[nn.Module]]
+    Names are long, for a user's subclass shares them.
+    """
+
+    _pyrnnfast_stock: ClassVar[type[nn.Module]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.__dict__.update(self._stock(*args, **kwargs).__dict__)
+        ours, stock = type(self), self._pyrnnfast_stock
+        self.__class__ = type(ours.__name__, (ours, stock), {})  # its constructor looks for itself there
+        try:
+            stock.__init__(self, *args, **kwargs)
+        finally:
+            self.__class__ = ours
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """Run as the module of torch.nn does: the same arguments, results and errors."""
+    def _pyrnnfast_forward(self, input: Any, hx: Any) -> Any:
+        if type(input) is not Tensor and isinstance(input, fx.Proxy):  # one node, as modules of torch.nn are
+            tracer: Any = input.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), (input, hx), {})
         why = fallback.reason(self, input, hx)
         if why is None:
             try:
-                result = self._run(input, hx)
+                result = self._pyrnnfast_run(input, hx)
             except MisfitError:
                 pass
             else:
                 fallback.count(self, fallback.KERNELS)
                 return result
-            result = self._stock.forward(self, input, hx)  # mostly a mistake: this raises PyTorch's error
+            result = self._pyrnnfast_stock.forward(self, input, hx)  # mostly a mistake: this raises its error
             fallback.refuse(self, fallback.MISFIT)
             fallback.count(self, fallback.MISFIT)
             return result
         fallback.refuse(self, why)
         fallback.count(self, why)
-        return self._stock.forward(self, input, hx)
+        return self._pyrnnfast_stock.forward(self, input, hx)
 
-    def _run(self, input: Any, hx: Any) -> Any:
+    def _pyrnnfast_run(self, input: Any, hx: Any) -> Any:
+        """Run the kernels. Raises MisfitError where they do not take the arguments."""
         raise NotImplementedError
 
-    def _weights(self) -> list[Tensor]:
+    def _pyrnnfast_weights(self) -> list[Tensor]:
+        """Return weight_ih, weight_hh and the biases of each layer and direction."""
         raise NotImplementedError
 
-    def _recur(
-        self,
-        plan: Plan,
-        x: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        batch_sizes: Tensor | None = None,
-    ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        """y, h and c of a stack."""
-        weights = self._weights()
-        if fallback.traced():
-            return _operator(plan, x, h0, c0, batch_sizes, weights)
-        seed = int(_new_seed()) if plan.dropout > 0 else 0
-        if torch.is_grad_enabled() and _any_requires_grad(x, h0, c0, weights):
-            results = Recurrence.apply(plan, x, h0, c0, batch_sizes, seed, *weights)
-            y, *states = results if plan.form not in kernels.STEP_FORMS else (None, *results)
-            return y, states[0], states[1] if plan.cell == "lstm" else None
-        return kernels.forward(plan, x, h0, c0, batch_sizes, weights, seed, False, reuse_of(weights))[:3]
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        packs.let_swap(self)
+        return super()._apply(*args, **kwargs)  # type: ignore[misc]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        packs.let_swap(self)
+        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state = nn.RNNBase.__getstate__(self) if isinstance(self, nn.RNNBase) else self.__dict__
@@ -82,6 +82,25 @@ class Accelerated:
             f"torch.jit.script cannot compile pyrnnfast.torch.{type(self).__name__}: "
             "give it the model that pyrnnfast.torch.restore(model) returns"
         )
+
+
+def recur(
+    plan: Plan,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    batch_sizes: Tensor | None,
+    weights: list[Tensor],
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """y (None for a cell), h and c (None but for the LSTM) of a stack."""
+    if fallback.traced():
+        return _operator(plan, x, h0, c0, batch_sizes, weights)
+    seed = int(_new_seed()) if plan.dropout > 0 else 0
+    if torch.is_grad_enabled() and _any_requires_grad(x, h0, c0, weights):
+        results = Recurrence.apply(plan, x, h0, c0, batch_sizes, seed, *weights)
+        y, *states = results if plan.form not in kernels.STEP_FORMS else (None, *results)
+        return y, states[0], states[1] if plan.cell == "lstm" else None
+    return kernels.forward(plan, x, h0, c0, batch_sizes, weights, seed, False, packs.reuse_of(weights))[:3]
 
 
 def _any_requires_grad(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> bool:
@@ -105,8 +124,10 @@ def _operator(
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
     state = plan.shapes(x)[1]
     hidden = [part for part in (h0, c0) if part is not None]
-    if any(part.shape != state for part in hidden) or any(t.dtype != x.dtype for t in (*hidden, *weights)):
-        raise MisfitError("states that do not fit the input")
+    steps = x.shape[1 if plan.form == "NTC" else 0] if plan.form in ("TNC", "NTC", "TC") else 1
+    others = any(t.dtype != x.dtype for t in (*hidden, *weights))
+    if steps == 0 or others or any(part.shape != state for part in hidden):
+        raise MisfitError("no step, or states that do not fit the input")
     keep = torch.is_grad_enabled() and _any_requires_grad(x, h0, c0, weights)
     seed = _new_seed() if plan.dropout > 0 else None
     y, h, c, _ = OPERATORS[plan.cell](
@@ -145,14 +166,14 @@ def pair(hx: Any, lstm: bool) -> tuple[Tensor | None, Tensor | None]:
 class Layer(Accelerated, nn.RNNBase):
     """What `RNN`, `LSTM` and `GRU` share."""
 
-    def _weights(self) -> list[Tensor]:
+    def _pyrnnfast_weights(self) -> list[Tensor]:
         own, names = self._parameters, self._flat_weights_names
         try:  # not self._flat_weights: that list is behind when a parameter was swapped
             return [own[name] for name in names]
         except KeyError:  # parametrised, or the old weight_norm
             return [getattr(self, name) for name in names]
 
-    def _run(self, input: Any, hx: Any) -> Any:
+    def _pyrnnfast_run(self, input: Any, hx: Any) -> Any:
         packed = isinstance(input, PackedSequence)
         x = input[0] if packed else input
         if not isinstance(x, Tensor):
@@ -164,21 +185,31 @@ class Layer(Accelerated, nn.RNNBase):
             raise MisfitError("x of another shape")
         form = "PC" if packed else "TC" if dims == 2 else "NTC" if self.batch_first else "TNC"
         lstm = self.mode == "LSTM"
-        if packed and hx is not None:
-            hx = self.permute_hidden(hx, input[2])
         h0, c0 = pair(hx, lstm)
-        if packed:
-            rows = int(batch_sizes[0]) if h0 is None else h0.shape[1]
-        else:
+        if not packed:
             rows = 1 if dims == 2 else shape[0 if self.batch_first else 1]
+        elif h0 is None:
+            rows = int(batch_sizes[0])
+        else:
+            h0, c0 = _sorted(h0, input[2]), _sorted(c0, input[2])
+            rows = h0.shape[1]
         dropout = self.dropout if self.training and self.num_layers > 1 else 0.0
         sizes = (self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias)
         plan = Plan(CELLS[self.mode], *sizes, form, rows, dropout)
-        y, h, c = self._recur(plan, x, h0, c0, batch_sizes)
+        y, h, c = recur(plan, x, h0, c0, batch_sizes, self._pyrnnfast_weights())
         state = (h, c) if lstm else h
         if packed:
             y, state = PackedSequence(y, *input[1:]), self.permute_hidden(state, input[3])
         return y, state
+
+
+def _sorted(state: Any, order: Tensor | None) -> Any:
+    """A state with its rows in the order of a PackedSequence."""
+    if state is None or order is None:
+        return state
+    if state.dim() != 3 or state.shape[1] != order.shape[0]:
+        raise MisfitError("a state of another shape")
+    return state.index_select(1, order)
 
 
 class RNN(Layer):
@@ -187,7 +218,14 @@ class RNN(Layer):
     h = f(W_ih x + b_ih + W_hh h' + b_hh), f = tanh or relu.
     """
 
-    _stock = nn.RNN
+    _pyrnnfast_stock = nn.RNN
+
+    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> Any:
+        """x (T, N, C), with batch_first (N, T, C), or (T, C), or packed -> y (T, N, D H), the last state.
+
+        hx: h0 (L D, N, H), by default zeros. Raises what `torch.nn.RNN` raises.
+        """
+        return self._pyrnnfast_forward(input, hx)
 
 
 class LSTM(Layer):
@@ -197,10 +235,17 @@ class LSTM(Layer):
     tanh(c). proj_size runs on PyTorch's own code.
     """
 
-    _stock = nn.LSTM
+    _pyrnnfast_stock = nn.LSTM
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
     check_forward_args = nn.LSTM.check_forward_args
     permute_hidden = nn.LSTM.permute_hidden
+
+    def forward(self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+        """x (T, N, C), with batch_first (N, T, C), or (T, C), or packed -> y (T, N, D H), the last state.
+
+        hx: (h0, c0), each (L D, N, H), by default zeros. Raises what `torch.nn.LSTM` raises.
+        """
+        return self._pyrnnfast_forward(input, hx)
 
 
 class GRU(Layer):
@@ -209,4 +254,11 @@ class GRU(Layer):
     r, z = sigmoid(...); n = tanh(W_in x + b_in + r (W_hn h' + b_hn)); h = (1 - z) n + z h'.
     """
 
-    _stock = nn.GRU
+    _pyrnnfast_stock = nn.GRU
+
+    def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> Any:
+        """x (T, N, C), with batch_first (N, T, C), or (T, C), or packed -> y (T, N, D H), the last state.
+
+        hx: h0 (L D, N, H), by default zeros. Raises what `torch.nn.GRU` raises.
+        """
+        return self._pyrnnfast_forward(input, hx)

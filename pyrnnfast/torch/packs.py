@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from pyrnnfast import _core
 
@@ -29,6 +32,12 @@ def reuse_of(weights: Sequence[Tensor]) -> _core.Reuse | None:
     return _keep(weights)
 
 
+def unfrozen_reuse_of(weights: Sequence[Tensor]) -> _core.Reuse | None:
+    """The same in training, where values do change: None if they are frozen."""
+    reuse = reuse_of(weights)
+    return None if reuse is None or reuse.frozen else reuse
+
+
 def _keep(weights: Sequence[Tensor]) -> _core.Reuse:
     """Begin anew for these weights."""
     key, reuse = tuple(map(id, weights)), _core.Reuse()
@@ -41,13 +50,22 @@ def _forget(key: tuple[int, ...], gone: weakref.ref[Tensor]) -> None:
         del _kept[key]
 
 
+def let_swap(module: Any) -> None:
+    """Where PyTorch is about to swap a module's parameters, drop what refers to them weakly: it insists."""
+    if torch.__future__.get_swap_module_params_on_conversion():
+        ids = list(map(id, module._parameters.values()))
+        for key in [key for key in _kept if not set(key).isdisjoint(ids)]:
+            del _kept[key]
+
+
 def freeze(module: nn.Module) -> nn.Module:
     """Promise that the weights' values stay, so that inference need not look for changes; returns the module.
 
     module: any module; its recurrent layers and cells of pyrnnfast, at any depth, are frozen. Changes that
     give a weight another place in memory or another version are still seen: assigning a parameter,
-    `load_state_dict`, ordinary in-place operations. Those through `.data`, NumPy or a fused optimizer are
-    not, until `unfreeze`. Copies of the module are not frozen.
+    `load_state_dict`, ordinary in-place operations. Those through `.data`, NumPy or a fused optimizer, and
+    any of weights that were made in inference mode, are not, until `unfreeze`. Copies of the module are not
+    frozen, and parametrized modules cannot be.
     """
     return _set_frozen(module, True)
 
@@ -61,9 +79,9 @@ def _set_frozen(module: nn.Module, frozen: bool) -> nn.Module:
     from pyrnnfast.torch.modules import Accelerated
 
     for part in module.modules():
-        if not isinstance(part, Accelerated):
-            continue
-        weights = part._weights()
+        if not isinstance(part, Accelerated) or parametrize.is_parametrized(part):
+            continue  # a parametrized one has new weights at each call
+        weights = part._pyrnnfast_weights()
         reuse = reuse_of(weights)
         if reuse is not None and reuse.frozen != frozen:
             # an edit before the promise is none that it covers: nothing that was packed before serves it

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrnnfast.torch import kernels
+from pyrnnfast.torch import kernels, packs
 from pyrnnfast.torch.kernels import Plan
 
 
@@ -31,7 +31,9 @@ class Recurrence(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, ...]:
         """Run the kernels and keep the tape."""
-        y, h, c, tape = kernels.forward(plan, x, h0, c0, batch_sizes, list(weights), seed, True)
+        # in a loop of steps the weights are the same in each; a sequence's are packed anew
+        ctx.reuse = packs.unfrozen_reuse_of(weights) if plan.form in kernels.STEP_FORMS else None
+        y, h, c, tape = kernels.forward(plan, x, h0, c0, batch_sizes, list(weights), seed, True, ctx.reuse)
         ctx.plan, ctx.seed = plan, seed
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, h0, c0, batch_sizes, tape, *weights)
@@ -46,18 +48,15 @@ class Recurrence(torch.autograd.Function):
             gradients = (None, *gradients)
         if plan.cell != "lstm":
             gradients = (*gradients, None)
-        needs = ctx.needs_input_grad
+        wanted = (*ctx.needs_input_grad[1:4], *ctx.needs_input_grad[6:])
         if torch.is_grad_enabled():
             inputs = (x, h0, c0, *weights)
-            found = differentiable_backward(
-                plan, inputs, (*needs[1:4], *needs[6:]), batch_sizes, ctx.seed, gradients
-            )
+            found = differentiable_backward(plan, inputs, wanted, batch_sizes, ctx.seed, gradients)
             return (None, *found[:3], None, None, *found[3:])
-        dx, dh0, dc0, dweights = kernels.backward(
-            plan, x, batch_sizes, weights, ctx.seed, tape, gradients, needs[1:4]
+        *found, dweights = kernels.backward(
+            plan, x, batch_sizes, weights, ctx.seed, tape, gradients, wanted, ctx.reuse
         )
-        kept = (g if need else None for g, need in zip(dweights, needs[6:], strict=True))
-        return (None, dx, dh0, dc0, None, None, *kept)
+        return (None, *found, None, None, *dweights)
 
 
 def differentiable_backward(

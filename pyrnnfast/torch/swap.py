@@ -45,6 +45,8 @@ COMPUTING = (
 """What PyTorch's forward consists of: a module with its own version of one computes something of its own."""
 MARK = "_pyrnnfast_"
 """What each of our attributes of an instance begins with."""
+USERS = "_pyrnnfast_users"
+"""Of a class that stands in for a user's: that class."""
 
 
 def accelerate(model: Any, *, inplace: bool = True, backend: str = "auto") -> Any:
@@ -155,8 +157,7 @@ def _overrides(cls: type[Any], base: type[Any], name: str) -> bool:
 def _restore(module: Any) -> None:
     stock = _translated(module, _stock) if is_ours(module) else None
     if stock is not None:
-        if not parametrize.is_parametrized(module):  # else asking for the weights would compute them
-            unfreeze(module)
+        unfreeze(module)
         module.__class__ = stock
         for name in [name for name in vars(module) if name.startswith(MARK)]:
             del vars(module)[name]
@@ -176,7 +177,7 @@ def _translated(module: Any, other: Callable[[type[Any]], type[Any] | None]) -> 
 
 
 def _stock(cls: type[Any]) -> type[Any] | None:
-    found: type[Any] | None = STOCK.get(cls) or vars(cls).get(MARK + "stock")
+    found: type[Any] | None = STOCK.get(cls) or vars(cls).get(USERS)
     return found
 
 
@@ -186,7 +187,7 @@ def _ours(cls: type[Any]) -> type[Any]:
         return cls
     if cls in OURS:
         return OURS[cls]
-    known = (derived for derived in cls.__subclasses__() if vars(derived).get(MARK + "stock") is cls)
+    known = (derived for derived in cls.__subclasses__() if vars(derived).get(USERS) is cls)
     return next(known, None) or _blend(cls)
 
 
@@ -201,22 +202,28 @@ def _blend(cls: type[Any]) -> type[Any]:
         self.__init__(*arguments, **options)
         self.__class__ = blend
 
-    def __reduce_ex__(self: Any, protocol: int) -> tuple[Any, ...]:
-        return (_blank, (cls,), *object.__reduce_ex__(self, protocol)[2:])
+    def __reduce_ex__(self: Any, protocol: int) -> Any:
+        reduce: Any = cls.__reduce_ex__
+        make, arguments, *rest = reduce(self, protocol)
+        # pickle finds a class by its name, and that is the user's
+        known = [cls if value is blend else value for value in (make, *arguments)]
+        return (_made, tuple(known), *rest)
 
     methods: dict[str, Any] = {}
     for base in reversed([base for base in ours.__mro__ if base not in stock.__mro__]):
         methods |= _namespace(base)
     methods = {name: value for name, value in methods.items() if not _overrides(cls, stock, name)}
-    special = {"__init__": __init__, "__reduce_ex__": __reduce_ex__, MARK + "stock": cls}
+    special = {"__init__": __init__, "__reduce_ex__": __reduce_ex__, USERS: cls}
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     blend = type(cls.__name__, (cls, ours), methods | special | names)
     return blend
 
 
-def _blank(cls: type[Any]) -> Any:
-    """Return an instance without contents of what stands in for a user's subclass, to be unpickled."""
-    return object.__new__(_ours(cls))
+def _made(make: Callable[..., Any], *arguments: Any) -> Any:
+    """Make an instance of a user's subclass, as it was pickled, and change its class."""
+    module = make(*arguments)
+    module.__class__ = _ours(type(module))
+    return module
 
 
 def _namespace(cls: type[Any]) -> dict[str, Any]:

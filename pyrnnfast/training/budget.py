@@ -16,10 +16,11 @@ DECAY = 1000
 
 @dataclass(frozen=True)
 class Budget:
-    """A number of steps, or of minutes of wall time, over the whole run with all its resumptions.
+    """A number of steps, of minutes of wall time, or of epochs, over the whole run with all its resumptions.
 
-    Minutes: the learning rate rises for 20 steps, and falls to 5% of its peak along half a cosine
-    (Loshchilov and Hutter 2017). Wall time decides, so two runs differ.
+    Minutes and epochs: the learning rate rises for 20 steps, and falls to 5% of its peak along half a cosine
+    (Loshchilov and Hutter 2017). Wall time decides over the one, so two runs differ; the number of steps over
+    the other, so that they are equal. An epoch has `epoch_steps` steps.
 
     Steps: it depends on the step s = 0, 1, ... alone, not on their number, so that a run may be prolonged and
     still give bitwise the losses of one that was as long from the start:
@@ -29,18 +30,30 @@ class Budget:
 
     steps: int | None = None
     minutes: float | None = None
+    epochs: int | None = None
+    epoch_steps: int = 1
 
     def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError(f"exactly one of steps and minutes must be given, got {self}")
-        if self.steps is not None:
-            validation.integer("steps", self.steps, 1)
-        else:
+        if len(self._given()) != 1:
+            raise ValueError(f"exactly one of steps, minutes and epochs must be given, got {self}")
+        if self.minutes is not None:
             validation.number("minutes", self.minutes, above=0)
+        else:
+            validation.integer(self.unit, self._given()[self.unit], 1)
+        validation.integer("epoch_steps", self.epoch_steps, 1)
+
+    def _given(self) -> dict[str, Any]:
+        each = {"steps": self.steps, "minutes": self.minutes, "epochs": self.epochs}
+        return {name: value for name, value in each.items() if value is not None}
+
+    @property
+    def unit(self) -> str:
+        """What it is a number of: "steps", "minutes" or "epochs"."""
+        return next(iter(self._given()))
 
     @property
     def seconds(self) -> float:
-        """The limit of wall time; infinite for steps."""
+        """The limit of wall time; infinite for steps and epochs."""
         return math.inf if self.minutes is None else 60.0 * self.minutes
 
     def fraction(self, step: int, seconds: float, reserve: float = 0.0) -> float:
@@ -48,8 +61,8 @@ class Budget:
 
         reserve: seconds at the end that are kept for other things than training.
         """
-        if self.steps is not None:
-            return min(1.0, step / self.steps)
+        if self.minutes is None:
+            return min(1.0, step / (self.steps or (self.epochs or 1) * self.epoch_steps))
         usable = self.seconds - reserve
         return min(1.0, seconds / usable) if usable > 0 else 1.0
 
@@ -60,8 +73,9 @@ class Budget:
         return Cosine(peak, final=COSINE_FINAL)(fraction) * min(1.0, (step + 1) / WARMUP)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `Budget(**...)` takes."""
-        return {"steps": self.steps, "minutes": self.minutes}
+        """Return what was given, by name; for epochs their steps too."""
+        given = {"steps": self.steps, "minutes": self.minutes}
+        return given if self.epochs is None else {"epochs": self.epochs, "epoch_steps": self.epoch_steps}
 
     def __str__(self) -> str:
-        return f"steps={self.steps}, minutes={self.minutes}"
+        return ", ".join(f"{name}={value}" for name, value in self._given().items()) or "none of them"

@@ -111,9 +111,10 @@ def _parse(cells: list[str]) -> Row | None:
         return None
 
 
-def plot(rows: list[Row], location: Location, title: str = "") -> bool:
+def plot(rows: list[Row], location: Location, title: str = "", per: str = "token") -> bool:
     """Draw the losses over the steps into a PNG, written whole or not at all.
 
+    per: what the losses are means over.
     Returns False, and does nothing, when matplotlib is not installed. Raises OSError when location cannot be
     written.
     """
@@ -124,7 +125,7 @@ def plot(rows: list[Row], location: Location, title: str = "") -> bool:
         return False
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="step", ylabel="loss, nats per token", title=title)
+    axes = figure.add_subplot(xlabel="step", ylabel=f"loss, nats per {per}", title=title)
     stride = max(1, len(rows) // 400)
     means = [rows[i : i + stride] for i in range(0, len(rows), stride)]
     axes.plot(

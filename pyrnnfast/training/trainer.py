@@ -132,8 +132,8 @@ class Trainer:
         reserve: float = 0.0,
         started: float | None = None,
     ) -> None:
-        if budget.steps is not None and valid_every is None:
-            raise ValueError("valid_every must be given with a budget of steps, got None")
+        if budget.minutes is None and valid_every is None:
+            raise ValueError(f"valid_every must be given with a budget of {budget.unit}, got None")
         self.task, self.optimizer, self.peak, self.budget = task, optimizer, peak, budget
         self.clip, self.valid_every, self.patience, self.rng = clip, valid_every, patience, rng
         self.history = History() if history is None else history

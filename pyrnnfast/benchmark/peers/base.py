@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
+from pyrnnfast.benchmark.options import OPTIONS
 from pyrnnfast.benchmark.shapes import LABELS, TASKS, Workload
 
 
@@ -27,6 +28,8 @@ class Peer(ABC):
     packages: ClassVar[Sequence[str]] = ()
     """What must be installed; the last one's version is the library's."""
     cells: ClassVar[frozenset[str]] = frozenset({"rnn_tanh", "rnn_relu", "lstm", "gru"})
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of our layers, among those of `OPTIONS`, that it has an equal of."""
     tasks: ClassVar[Sequence[str]] = tuple(TASKS)
     rival: ClassVar[bool] = True
     """Whether speed is compared with it: not with our own, nor with the reference."""
@@ -56,7 +59,15 @@ class Peer(ABC):
             return "does not train"
         if workload.stepwise and not cls.stepwise:
             return "is measured by whole sequences"
-        return "" if workload.cell in cls.cells else f"has no {LABELS[workload.cell]}"
+        if workload.cell not in cls.cells:
+            return f"has no {LABELS[workload.cell]}"
+        lacking = OPTIONS[workload.option].arguments.keys() - cls.optional if workload.option else ()
+        return f"has no {' and '.join(sorted(lacking))}" if lacking else ""
+
+    def comparable(self) -> bool:
+        """Whether its results must be ours."""
+        option = self.case.workload.option
+        return not option or not OPTIONS[option].drawn
 
     def call(self, task: str) -> Callable[[], Any]:
         """Return what to time: `training`, `forward`, or for a streaming case `step`."""

@@ -10,7 +10,6 @@ from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
 from pyrnnfast.benchmark.onnx_model import build_model, join_states, state_names
 from pyrnnfast.benchmark.peers.base import Peer, named
-from pyrnnfast.benchmark.peers.ours import Ours
 
 
 class OnnxRuntime(Peer):
@@ -22,7 +21,8 @@ class OnnxRuntime(Peer):
 
     name = "ONNX Runtime"
     packages = ("onnx", "onnxruntime")
-    cells = Ours.cells
+    cells = Peer.cells | {"gru_reset_before"}
+    optional = frozenset({"peephole", "coupled", "clip", "activations"})
     tasks = ("forward",)
 
     def __init__(self, case: Case, threads: int) -> None:

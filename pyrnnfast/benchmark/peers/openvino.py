@@ -10,7 +10,6 @@ from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
 from pyrnnfast.benchmark.onnx_model import build_model, join_states, state_names
 from pyrnnfast.benchmark.peers.base import Peer, UnsupportedError, named
-from pyrnnfast.benchmark.peers.ours import Ours
 
 
 class OpenVINO(Peer):
@@ -18,7 +17,8 @@ class OpenVINO(Peer):
 
     name = "OpenVINO"
     packages = ("onnx", "openvino")
-    cells = Ours.cells
+    cells = Peer.cells | {"gru_reset_before"}
+    optional = frozenset({"clip"})
     tasks = ("forward",)
 
     def __init__(self, case: Case, threads: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from pyrnnfast import GRU, LSTM, RNN, __version__, runtime
+from pyrnnfast import __version__, runtime
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
+from pyrnnfast.benchmark.options import LAYERS, OPTIONS, make_layer
 from pyrnnfast.benchmark.peers.base import Peer, named
 from pyrnnfast.benchmark.shapes import Workload
 
@@ -16,26 +18,14 @@ class Ours(Peer):
 
     name = "pyrnnfast"
     packages = ("pyrnnfast",)
-    cells = frozenset({"rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before"})
+    cells = frozenset(LAYERS)
+    optional = frozenset(name for option in OPTIONS.values() for name in option.arguments)
     rival = False
 
     def __init__(self, case: Case, threads: int) -> None:
         super().__init__(case, threads)
         runtime.set_num_threads(threads)
-        shape = case.workload.shape
-        options: dict[str, Any] = {
-            "num_layers": shape.layers,
-            "bidirectional": shape.directions == 2,
-            "dtype": case.dtype,
-        }
-        cell = case.workload.cell
-        sizes = (shape.inputs, shape.hidden)
-        if cell == "lstm":
-            self._layer: Any = LSTM(*sizes, **options)
-        elif cell.startswith("gru"):
-            self._layer = GRU(*sizes, **options, reset_after=cell == "gru")
-        else:
-            self._layer = RNN(*sizes, **options, nonlinearity=cell.removeprefix("rnn_"))
+        self._layer: Any = make_layer(case.workload, case.dtype)
         self._layer.load_state_dict(case.weights)
         self._state: Any = None
 
@@ -65,7 +55,7 @@ class Ours(Peer):
         with layer.update():
             pass
         layer.zero_grad()
-        y, _ = layer(self.case.x, None, self.case.lengths)
+        y = layer(self.case.x, None, self.case.lengths)[0]
         dx, _ = layer.backward(self.case.dy)
         return y, dx
 
@@ -73,7 +63,7 @@ class Ours(Peer):
         """Return the results by name."""
         if task == "training":
             return {"y": output[0], "dx": output[1], **self._layer.grads}
-        y, state = output
+        y, state = output[:2]
         if not self.case.workload.streaming:
             return {"y": y}
         return named(y, state if isinstance(state, tuple) else [state])
@@ -101,3 +91,21 @@ class OursStream(Ours):
     def arrays(self, task: str, output: Any) -> dict[str, Array]:
         """Return the results by name."""
         return super().arrays(task, (output[None], self._stream.state))
+
+
+class Plain(Ours):
+    """The layer without the workload's option: what that costs is our time in units of its."""
+
+    name = "plain cell"
+
+    def __init__(self, case: Case, threads: int) -> None:
+        super().__init__(Case(replace(case.workload, option=""), dtype=case.dtype.type), threads)
+
+    @classmethod
+    def unable(cls, workload: Workload, task: str) -> str:
+        """Say why it cannot do a task of a workload."""
+        return super().unable(workload, task) if workload.option else "is for options"
+
+    def comparable(self) -> bool:
+        """Say no: it computes something else."""
+        return False

@@ -9,6 +9,7 @@ from typing import Any
 from pyrnnfast import reference
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
+from pyrnnfast.benchmark.options import make_layer
 from pyrnnfast.benchmark.peers.base import Peer, named
 from pyrnnfast.benchmark.peers.ours import Ours
 
@@ -19,6 +20,7 @@ class Reference(Peer):
     name = "NumPy"
     packages = ("numpy",)
     cells = Ours.cells
+    optional = frozenset({"peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm"})
     rival = False
     slow = True
 
@@ -26,7 +28,10 @@ class Reference(Peer):
         super().__init__(case, threads)
         shape = case.workload.shape
         weights = list(case.weights.values())
-        self._pack = reference.Pack(case.workload.cell, weights, shape.layers, shape.directions == 2, True)
+        options = make_layer(case.workload, case.dtype).options if case.workload.option else None
+        self._pack = reference.Pack(
+            case.workload.cell, weights, shape.layers, shape.directions == 2, True, options=options
+        )
         self._states: list[Array | None] = [None, None]
         if importlib.util.find_spec("threadpoolctl") is not None:
             importlib.import_module("threadpoolctl").threadpool_limits(threads, user_api="blas")

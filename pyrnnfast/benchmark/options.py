@@ -1,0 +1,61 @@
+"""The options of cells that are measured: a table, and our layer for any workload."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pyrnnfast import GRU, LSTM, RNN, OneGateGRU
+from pyrnnfast._types import DTypeLike
+from pyrnnfast.benchmark.shapes import TASKS, Workload
+from pyrnnfast.layers.recurrent import RecurrentLayer
+
+LAYERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
+    "rnn_tanh": (RNN, {}),
+    "rnn_relu": (RNN, {"nonlinearity": "relu"}),
+    "lstm": (LSTM, {}),
+    "gru": (GRU, {}),
+    "gru_reset_before": (GRU, {"reset_after": False}),
+    "one_gate_gru": (OneGateGRU, {}),
+}
+"""Each cell's layer, and the arguments that choose it."""
+
+
+class Option(NamedTuple):
+    """An option, as the rows of a suite have it."""
+
+    cells: tuple[str, ...]
+    arguments: dict[str, Any]
+    """Of our layer."""
+    tasks: tuple[str, ...] = tuple(TASKS)
+    drawn: bool = False
+    """Whether masks are drawn, so that no two libraries agree and only times can be compared."""
+
+
+OPTIONS: dict[str, Option] = {
+    "peephole": Option(("lstm",), {"peephole": True}),
+    "coupled": Option(("lstm",), {"coupled": True}),
+    "clip": Option(("lstm", "gru", "rnn_tanh"), {"clip": 3.0}),
+    "activations": Option(("lstm",), {"activations": [("hard_sigmoid", 1 / 6, 0.5), "tanh", "tanh"]}),
+    "cell_clip": Option(("lstm",), {"cell_clip": 3.0}),
+    "return_cells": Option(("lstm",), {"return_cells": True}),
+    "layer_norm": Option(("lstm", "gru", "rnn_tanh"), {"layer_norm": True}),
+}
+"""The rows of the suite "options", by what they are called. hard_sigmoid is Keras's."""
+
+
+def make_layer(workload: Workload, dtype: DTypeLike) -> RecurrentLayer:
+    """Make our layer of a workload, with any weights."""
+    shape = workload.shape
+    kind, own = LAYERS[workload.cell]
+    option = OPTIONS[workload.option].arguments if workload.option else {}
+    layer: RecurrentLayer = kind(
+        shape.inputs,
+        shape.hidden,
+        num_layers=shape.layers,
+        bidirectional=shape.directions == 2,
+        dtype=dtype,
+        rng=0,
+        **own,
+        **option,
+    )
+    return layer

@@ -1,0 +1,307 @@
+"""`pyrnnfast classify`: train a classifier of texts, label texts with it, measure it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pyrnnfast.cli import options as shared
+from pyrnnfast.cli import runs
+from pyrnnfast.cli.errors import DebugOption
+from pyrnnfast.cli.texts import say, typed
+
+if TYPE_CHECKING:
+    from pyrnnfast.models import TextClassifier
+    from pyrnnfast.text import Examples
+
+POOLINGS = ("mean", "last", "max", "attention")
+DEFAULTS: dict[str, Any] = {
+    "cell": "gru",
+    "embedding": 64,
+    "hidden": 128,
+    "layers": 2,
+    "pooling": "mean",
+    "dropout": 0.2,
+    "max_length": 600,
+    "batch": 128,
+    "lr": 1e-3,
+}
+WORDS: dict[str, Any] = {"unit": "char", "vocabulary": 5000}
+LINES_EVERY = 100
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+TextColumn = Annotated[str, typer.Option(help="The texts' column: its name, or its number from 1.")]
+LabelColumn = Annotated[str, typer.Option(help="The labels' column: its name, or its number from 1.")]
+Separator = Annotated[str, typer.Option(help="What stands between the labels of a cell, with --multilabel.")]
+
+
+@app.command()
+def train(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE ...", help="CSV, TSV or JSON lines.")],
+    model_name: shared.ModelFile = "classifier.safetensors",
+    valid: shared.Valid = None,
+    holdout: shared.Holdout = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    separator: Separator = "|",
+    multilabel: Annotated[
+        bool, typer.Option("--multilabel", help="Any number of labels a text, not exactly one.")
+    ] = False,
+    class_weights: Annotated[
+        str | None, typer.Option(help='"balanced", or LABEL=WEIGHT,... (1 for the rest).  [default: none]')
+    ] = None,
+    epochs: shared.Epochs = None,
+    minutes: shared.Minutes = None,
+    steps: shared.Steps = None,
+    unit: Annotated[str | None, typer.Option(help="char or word.  [default: char]")] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(help="Tokens that are kept, the most frequent.  [default: 5000]")
+    ] = None,
+    lowercase: Annotated[bool, typer.Option("--lowercase", help="Read all texts in lower case.")] = False,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of a text read.  [default: 600]")] = None,
+    cell: Annotated[str | None, typer.Option(help=f"{shared.CELL_HELP}  [default: gru]")] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(POOLINGS)}.  [default: mean]")
+    ] = None,
+    embedding: Annotated[int | None, typer.Option(help="Numbers per token.  [default: 64]")] = None,
+    hidden: Annotated[
+        int | None, typer.Option(help="Units of a layer and direction.  [default: 128]")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 2]")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Probability of a zero.  [default: 0.2]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Texts read at once.  [default: 128]")] = None,
+    lr: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: 0.001]")] = None,
+    patience: shared.Patience = None,
+    tensorboard: shared.LogFolder = None,
+    seed: shared.Seed = 0,
+    resume: shared.Resume = False,
+    force: shared.Force = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a classifier (bidirectional, pooled) on texts with labels; Ctrl-C saves it, --resume goes on."""
+    started = time.monotonic()
+    from pyrnnfast import validation
+    from pyrnnfast.models import classifier_training
+    from pyrnnfast.training import Budget, RunOptions, TensorBoard
+    from pyrnnfast.training.examples import example_budget
+
+    outputs = runs.outputs_of(model_name)
+    validation.integer("--seed", seed, 0)
+    given = {
+        "cell": cell,
+        "embedding": embedding,
+        "hidden": hidden,
+        "layers": layers,
+        "pooling": pooling,
+        "dropout": dropout,
+        "max_length": max_length,
+        "batch": batch,
+        "lr": lr,
+    }
+    words: dict[str, Any] = {"unit": unit, "vocabulary": vocabulary}
+    runs.check_together(
+        {"--epochs": epochs, "--minutes": minutes, "--steps": steps},
+        {"--valid": valid, "--holdout": holdout},
+        {"--resume": resume, "--force": force},
+        {"--resume": resume, "--unit": unit},
+        {"--resume": resume, "--vocabulary": vocabulary},
+        {"--resume": resume, "--lowercase": lowercase},
+    )
+    if epochs is not None or minutes is not None or steps is not None:
+        Budget(steps, minutes, epochs)
+    runs.check_values(
+        {**given, **words, "holdout": holdout, "patience": patience},
+        {"cell": shared.CELLS, "pooling": POOLINGS, "unit": ("char", "word")},
+    )
+    runs.check_outputs(outputs, [*files, *([valid] if valid else ())], resume, force)
+    logs = [] if tensorboard is None else [TensorBoard(tensorboard)]
+    columns = {"text": text_column, "label": label_column, "several": multilabel, "separator": separator}
+    trained, held_out = _read(files, valid, 0.1 if holdout is None else holdout, columns)
+    weights: str | dict[Any, float] | None = None
+    if resume:
+        options, kept = runs.resumed(outputs[1], [*DEFAULTS, "class weights"], given)
+        if epochs is None and minutes is None and steps is None:
+            epochs, minutes, steps = (kept.get(name) for name in ("epochs", "minutes", "steps"))
+        network = _load(outputs[0])
+        if network.multilabel != multilabel:
+            begun = "with" if network.multilabel else "without"
+            raise ValueError(f"the run was begun {begun} --multilabel and must go on so, got the opposite")
+        if options["class weights"]:
+            weights = dict(zip(network.labels.values, options["class weights"], strict=True))
+    else:
+        options = {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
+        own = {name: value for name, value in options.items() if name not in ("batch", "lr")}
+        seen = trained if valid is not None else _joined([trained, held_out])
+        words |= {name: WORDS[name] for name, value in words.items() if value is None}
+        words["lowercase"] = lowercase
+        network = _new(trained, seen, words, {**own, "multilabel": multilabel, "rng": seed})
+    if class_weights is not None:
+        weights = _weights(class_weights, network)
+
+    from pyrnnfast.cli.progress import Display
+
+    console = runs.open_console()
+    display = Display(console, every=LINES_EVERY)
+    budget = example_budget(epochs, minutes, steps, len(trained), options["batch"])
+    trainer = classifier_training.prepare(
+        network,
+        trained,
+        held_out,
+        batch=options["batch"],
+        class_weights=weights,
+        options=RunOptions(
+            budget=budget,
+            lr=options["lr"],
+            valid_every=budget.epoch_steps,
+            patience=patience,
+            model=outputs[0],
+            history=outputs[2],
+            resume=resume,
+            callbacks=[display, *logs],
+            reserve=runs.reserve(),
+            started=started,
+        ),
+    )
+    console.print(
+        f"{', '.join(map(str, files))}: {len(trained):,} texts to train on, {len(held_out):,} held out, "
+        f"{len(network.labels)} labels, {len(network.vocabulary.tokens):,} different "
+        f"{network.vocabulary.unit}s; {network.cell}, {network.num_parameters():,} weights"
+    )
+    runs.run(trainer, console, display, outputs, per="text")
+    if len(held_out):
+        found = network.evaluate_examples(held_out)
+        console.print(f"held out: accuracy {found.accuracy:.4f}, F1 {found.f1:.4f}")
+
+
+@app.command()
+def predict(
+    model: shared.SavedModel,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="CSV, TSV or JSON lines; of another name: a text a line."),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="A text instead of a file.")] = None,
+    text_column: TextColumn = "text",
+    separator: Separator = "|",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines: label, and the probability of each label.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print the label of each text, one a line."""
+    from pyrnnfast.text import read_lines, read_table
+    from pyrnnfast.text.examples import checked_text
+    from pyrnnfast.text.reading import SUFFIXES
+
+    if (file is None) == (text is None):
+        raise ValueError("give either FILE or --text")
+    network = _load(model)
+    if text is not None:
+        texts = [checked_text("--text", typed("--text", text))]
+    elif file is not None:
+        table = file.suffix.lower() in SUFFIXES
+        records = read_table(file, [text_column]) if table else read_lines(file)
+        texts = [checked_text(place, *cells.values()) for place, cells in records]
+    probabilities = network.probabilities(texts)
+    for label, row in zip(network.decide(probabilities), probabilities, strict=True):
+        if as_json:
+            each = dict(zip(map(str, network.labels.values), map(float, row), strict=True))
+            line = json.dumps({"label": label, "probabilities": each}, ensure_ascii=False)
+        else:
+            line = separator.join(map(str, label)) if network.multilabel else str(label)
+        say(line)
+
+
+@app.command()
+def evaluate(
+    model: shared.SavedModel,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV or JSON lines.")],
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    separator: Separator = "|",
+    as_json: shared.Json = False,
+    debug: DebugOption = False,
+) -> None:
+    """Hold a model's labels against those of a file: accuracy, F1, the confusion matrix."""
+    from pyrnnfast.models.scores import table
+    from pyrnnfast.text import read_examples
+
+    network = _load(model)
+    several = network.multilabel
+    examples = read_examples(file, text_column, label_column, several=several, separator=separator)
+    found = network.evaluate_examples(examples)
+    if as_json:
+        say(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    say(f"loss: {found.loss:.4f}")
+    say(f"accuracy: {found.accuracy:.4f}")
+    say(f"F1: {found.f1:.4f}")
+    say(f"texts per second: {found.examples_per_second:.0f}")
+    columns = (found.precision, found.recall, found.f1_by_label)
+    rows = [[f"{value:.4f}" for value in row] for row in zip(*columns, strict=True)]
+    counted = [[*row, str(count)] for row, count in zip(rows, found.support, strict=True)]
+    say("\n" + table(counted, found.labels, ["precision", "recall", "F1", "texts"]))
+    if not several:
+        say("\nconfusion matrix, a row for each true label:")
+        say(table(found.confusion, found.labels, found.labels))
+
+
+def _load(location: Path) -> TextClassifier:
+    from pyrnnfast.models import TextClassifier
+
+    return TextClassifier.load(location)
+
+
+def _read(
+    files: list[Path], valid: Path | None, holdout: float, columns: dict[str, Any]
+) -> tuple[Examples, Examples]:
+    """Return (examples to train on, those held out)."""
+    from pyrnnfast.text import read_examples
+
+    examples = _joined([read_examples(file, **columns) for file in files])
+    if valid is not None:
+        return examples, read_examples(valid, **columns)
+    return examples.split(holdout)
+
+
+def _joined(parts: list[Examples]) -> Examples:
+    from pyrnnfast.text import Examples
+
+    names = ("texts", "labels", "places")
+    return Examples(*([each for part in parts for each in getattr(part, name)] for name in names))
+
+
+def _new(trained: Examples, seen: Examples, words: dict[str, Any], options: dict[str, Any]) -> TextClassifier:
+    """Make the vocabulary of what is trained on, the labels of all that is seen, and the model."""
+    from pyrnnfast.models import TextClassifier
+    from pyrnnfast.models.text_classifier import SPECIALS
+    from pyrnnfast.text import Labels, Vocabulary
+
+    max_size = words.pop("vocabulary")
+    vocabulary = Vocabulary.from_text(trained.texts, max_size=max_size, specials=SPECIALS, **words)
+    labels = Labels.seen(label for each in seen.labels for label in each)
+    return TextClassifier(vocabulary, labels.values, **options)
+
+
+def _weights(given: str, network: TextClassifier) -> str | dict[Any, float]:
+    """Return what `fit` takes: LABEL=WEIGHT,... by the labels' spelling."""
+    if given == "balanced":
+        return given
+    spelled = {str(label): label for label in network.labels.values}
+    weights = {}
+    for part in typed("--class-weights", given).split(","):
+        label, _, weight = part.rpartition("=")
+        try:
+            weights[spelled[label]] = float(weight)
+        except (KeyError, ValueError):
+            known = ", ".join(spelled)
+            raise ValueError(
+                f'--class-weights must be "balanced" or LABEL=WEIGHT,... with labels of {known}, got {part!r}'
+            ) from None
+    return weights

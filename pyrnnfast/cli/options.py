@@ -1,0 +1,36 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CELLS = ("lstm", "gru", "rnn", "rnn_relu", "gru_reset_before", "one_gate_gru")
+CELL_HELP = f"One of {', '.join(CELLS)}."
+SavedModel = Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ModelFile = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        help="The file to write; a CSV and a PNG of the losses and a checkpoint go beside it.",
+    ),
+]
+Minutes = Annotated[float | None, typer.Option(help="Wall time, all included, instead of epochs.")]
+Steps = Annotated[int | None, typer.Option(help="Batches instead of epochs.")]
+Epochs = Annotated[int | None, typer.Option(help="How often each example is seen.  [default: 10]")]
+Valid = Annotated[Path | None, typer.Option(help="Examples that are held out.")]
+Holdout = Annotated[
+    float | None,
+    typer.Option(help="Without --valid, the share of the examples to hold out at random.  [default: 0.1]"),
+]
+Patience = Annotated[int | None, typer.Option(help="End after so many validations without a new best.")]
+LogFolder = Annotated[
+    Path | None, typer.Option("--tensorboard", metavar="FOLDER", help="Write logs for TensorBoard there.")
+]
+Seed = Annotated[int, typer.Option(help="Of weights, dropout, order; a resumed run keeps its own.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on; what was done counts.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]

@@ -1,0 +1,66 @@
+"""`RunOptions`: what `fit` of every model takes, checked before anything is read or trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyrnnfast import validation
+from pyrnnfast.training import checkpoint
+from pyrnnfast.training.budget import Budget
+from pyrnnfast.training.files import Location, check_writable
+from pyrnnfast.training.trainer import Callback
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a model is trained, whatever it is; the rest is as `Trainer`'s.
+
+    lr: the highest learning rate. valid_every: steps between validations, unless the budget is of minutes.
+    model: the file that is written at each validation, with a checkpoint beside it; None for neither.
+    history: a CSV of the losses. resume: go on from the checkpoint.
+    Raises TypeError and ValueError for a wrong type or range, OSError when a file cannot be written.
+    """
+
+    budget: Budget
+    lr: float
+    clip: float = 1.0
+    valid_every: int = 250
+    patience: int | None = None
+    model: Location | None = None
+    history: Location | None = None
+    resume: bool = False
+    callbacks: Sequence[Callback] = ()
+    reserve: float = 0.0
+    started: float | None = None
+
+    def __post_init__(self) -> None:
+        validation.integer("valid_every", self.valid_every, 1)
+        validation.number("lr", self.lr, above=0)
+        validation.number("clip", self.clip, above=0, infinite=True)
+        validation.flag("resume", self.resume)
+        for name, file in (("model", self.model), ("history", self.history)):
+            if file is not None:
+                validation.path(name, file)
+        validation.listed("callbacks", self.callbacks, Callback, "a list of Callbacks")
+        if self.patience is not None:
+            validation.integer("patience", self.patience, 1)
+        if self.resume and self.model is None:
+            raise ValueError("resume needs the model's file, got None")
+        for file in (self.model, self.checkpoint, self.history):
+            if file is not None:
+                check_writable(file)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file beside the model's."""
+        return None if self.model is None else checkpoint.path_beside(self.model)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What must be the same when a run is resumed."""
+        clip = self.clip if self.clip < math.inf else None  # JSON has no infinity
+        return {"lr": float(self.lr), "clip": clip, "by": self.budget.unit}
