@@ -5,14 +5,13 @@ The arguments are those of the constructors' signatures, so that none is forgott
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import refuses, require
+from conftest import arguments_of, refuses, require
 
 from pyrnnfast import GRU, LSTM, RNN
 
@@ -24,10 +23,10 @@ T, N, C, H = 5, 3, 4, 7
 LAYERS = (RNN, LSTM, GRU)
 ELSEWHERE = {"input_size", "hidden_size", "rng", "recurrent_init", "forget_bias"}
 """Arguments that the weights say all of."""
-ACTIVATIONS = {
-    RNN: ["softsign"],
-    LSTM: [("hard_sigmoid", 1 / 6, 0.5), "softsign", "softsign"],
-    GRU: ["sigmoid", "softsign"],
+OWN: dict[type[Any], dict[str, Any]] = {
+    RNN: {"activations": ["softsign"], "zoneout": 0.3},
+    LSTM: {"activations": [("hard_sigmoid", 1 / 6, 0.5), "softsign", "softsign"], "zoneout": (0.2, 0.3)},
+    GRU: {"activations": ["sigmoid", "softsign"], "zoneout": 0.3},
 }
 GIVEN: dict[str, dict[str, Any]] = {
     "num_layers": {"num_layers": 2},
@@ -47,19 +46,25 @@ GIVEN: dict[str, dict[str, Any]] = {
     "return_cells": {"return_cells": True},
     "merge": {"bidirectional": True, "merge": "mul"},
     "layer_norm": {"layer_norm": True},
+    "input_dropout": {"input_dropout": 0.5},
+    "recurrent_dropout": {"recurrent_dropout": 0.5},
+    "grad_clip": {"grad_clip": 0.1},
+    "record_grad_norms": {"record_grad_norms": True},
 }
-"""What gives each argument another value than its default."""
+"""What gives each argument another value than its default, beside `OWN`."""
 COMMON = {"num_layers", "nonlinearity", "bias", "batch_first", "dropout", "bidirectional", "dtype"}
 CARRIED: dict[str, set[str]] = {
-    "Keras": COMMON | {"reset_after", "merge", "activations"},
+    "Keras": COMMON | {"reset_after", "merge", "activations", "input_dropout", "recurrent_dropout"},
     "PyTorch": COMMON | {"LSTM proj_size"},
-    "ONNX": COMMON | {"reset_after", "peephole", "coupled", "clip", "activations"},
+    "ONNX": COMMON
+    | {"reset_after", "peephole", "coupled", "clip", "activations"}
+    | {"input_dropout", "recurrent_dropout", "grad_clip", "record_grad_norms"},  # nothing in eval mode
 }
 
 
 def cases() -> Iterator[tuple[type[Any], str]]:
     for kind in LAYERS:
-        for name in inspect.signature(kind).parameters:
+        for name in arguments_of(kind):
             if name not in ELSEWHERE:
                 yield kind, name
 
@@ -102,7 +107,7 @@ def onnx(layer: Any) -> Callable[[np.ndarray], np.ndarray]:
 def test_an_argument_is_carried_over_or_refused(
     library: Callable[..., Any], kind: type[Any], name: str, request: pytest.FixtureRequest
 ) -> None:
-    given = {"activations": ACTIVATIONS[kind]} if name == "activations" else GIVEN[name]
+    given = {name: OWN[kind][name]} if name in OWN[kind] else GIVEN[name]
     layer = kind(C, H, **given, rng=0).eval()
     known = CARRIED[request.node.callspec.id.partition("-")[0]]
     if not known & {name, f"{kind.__name__} {name}"}:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import arguments_of
 
 from pyrnnfast import GRU, LSTM, RNN, JordanRNN, OneGateGRU
 
@@ -37,7 +37,7 @@ def test_each_option_is_there_with_its_layers() -> None:
         for option in re.findall(r"(\w+)=", example):
             found.setdefault(option, set()).update(owners)
     for name, kind in LAYERS.items():
-        options = set(inspect.signature(kind).parameters) - PYTORCH
+        options = set(arguments_of(kind)) - PYTORCH
         assert {option for option, owners in found.items() if name in owners} - PYTORCH == options, name
 
 
@@ -45,12 +45,12 @@ def test_python_on_the_page_runs() -> None:
     names: dict[str, object] = {}
     for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S):
         exec(compile(block, "options.md", "exec"), names)
-    assert {"y", "cells", "units"} <= names.keys()
+    assert {"y", "cells", "units", "norms"} <= names.keys()
 
 
 def test_what_does_not_go_together_raises() -> None:
     together = PAGE.partition("## What does not go together")[2]
-    assert together.count("\n- ") == 5
+    assert together.count("\n- ") == 6
     for kind, options in [
         (LSTM, {"coupled": True, "layer_norm": True}),
         (LSTM, {"layer_norm": True, "proj_size": 8}),
@@ -61,3 +61,7 @@ def test_what_does_not_go_together_raises() -> None:
     ]:
         with pytest.raises(ValueError, match=r"must .*got "):
             kind(16, 32, **options)
+    for options in ({"zoneout": 0.1}, {"recurrent_dropout": 0.1}):
+        with pytest.raises(ValueError, match=r"must .*got "):
+            GRU(16, 32, **options).stream()
+        assert GRU(16, 32, **options).eval().stream() is not None

@@ -13,7 +13,7 @@ from pyrnnfast.keras.layers import CLASSES, MERGES
 from pyrnnfast.layers import arguments
 from pyrnnfast.layers.recurrent import RecurrentLayer
 
-KNOWN = arguments.COMMON | {"reset_after", "activations", "merge"}
+KNOWN = arguments.COMMON | {"reset_after", "activations", "merge", "input_dropout", "recurrent_dropout"}
 """Arguments of the layers that Keras has too."""
 LAYERS = {"RNN": keras.layers.SimpleRNN, "LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
 
@@ -33,9 +33,9 @@ def to_keras(
     the first, and gives what `layer` gives on reversed steps.
     Returns a built SimpleRNN, LSTM or GRU; with two directions a Bidirectional; with several layers a
     Sequential, in which Dropout stands between the layers if `layer` has any.
-    Raises TypeError for another object; ValueError for what Keras does not have (options other than
-    reset_after, merge and activations, and some of these), and for return_state or go_backwards where the
-    result is no single layer that has it.
+    Raises TypeError for another object; ValueError for what Keras does not have (all options but
+    reset_after, merge, input_dropout, recurrent_dropout and some activations), and for return_state or
+    go_backwards where the result is no single layer that has it.
     """
     if not isinstance(layer, tuple(CLASSES.values())):
         raise TypeError(f"layer must be an RNN, LSTM or GRU, got {type(layer).__name__}")
@@ -90,6 +90,8 @@ def _layer(
         "use_bias": layer.bias,
         "return_sequences": return_sequences,
         "return_state": return_state,
+        "dropout": layer.input_dropout,
+        "recurrent_dropout": layer.recurrent_dropout,
         "dtype": layer.dtype.name,
     }
     if kind == "GRU":

@@ -19,8 +19,10 @@ from pyrnnfast.onnx.nodes import ACTIVATIONS
 
 OPSET, IR_VERSION = 17, 8
 """What ONNX Runtime has known since version 1.12."""
-SAID = arguments.COMMON | {"reset_after", "peephole", "coupled", "clip", "activations"}
-"""Arguments of the layers that a model can have; dropout does nothing in it."""
+SAID = (
+    arguments.COMMON | arguments.IN_TRAINING | {"reset_after", "activations", "clip", "peephole", "coupled"}
+)
+"""The arguments of layers whose models compute as in eval mode."""
 
 
 class _Writer:
