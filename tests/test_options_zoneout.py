@@ -30,6 +30,10 @@ OPTIONS = [
     ("lstm", {"zoneout": (0.3, 0.2), "peephole": True, "coupled": True}),
     ("gru", {"zoneout": 0.5, "clip": 0.4, "activations": turn("gru", 7)}),
     ("gru_reset_before", {"zoneout": 0.1, "clip": 0.4, "activations": turn("gru_reset_before", 2)}),
+    ("lstm", {"zoneout": (0.3, 0.2), "proj_size": 4, "proj_clip": 0.2, "cell_clip": 0.3}),
+    ("gru", {"zoneout": 0.3, "proj_size": 4}),
+    ("lstm", {"zoneout": (0.3, 0.2), "layer_norm": True, "peephole": True, "cell_clip": 0.5}),
+    ("gru_reset_before", {"zoneout": 0.3, "layer_norm": True}),
 ]
 LAYERS = {name: (getattr(pyrnnfast, name), 0.2) for name in ("RNN", "GRU", "OneGateGRU")}
 LAYERS["LSTM"] = (pyrnnfast.LSTM, (0.1, 0.2))
@@ -103,14 +107,14 @@ def test_inference_is_the_expectation(cell: str, general: dict, isa: str) -> Non
     options = cell_options.check(cell, 2, **general)
     exact = reference.Pack(cell, case.weights(np.float64), 2, True, True, options=options)
     get = {name: case.arrays[name].astype(np.float64) for name in ("x", "h0", "c0")}
-    c0 = get["c0"] if cell == "lstm" else None
+    c0 = get["c0"] if case.paired else None
     want = reference.forward(exact, get["x"], get["h0"], c0, np.array(case.lengths), 0.0, 0, False, 0)
     for dtype, tolerance in ((np.float32, 2e-5), (np.float64, 1e-13)):
         packed = functional.pack(cell, case.weights(dtype), isa=isa, **case.options)
         state = case.pair("h0", "c0", dtype)
         got = functional.forward(packed, case.arrays["x"].astype(dtype), state, case.lengths)
         np.testing.assert_allclose(got.y, want[0], atol=tolerance)
-        parts = got.state if cell == "lstm" else (got.state,)
+        parts = got.state if case.paired else (got.state,)
         for part, exactly in zip(parts, want[1:], strict=False):
             np.testing.assert_allclose(part, exactly, atol=tolerance)
 
