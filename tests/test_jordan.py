@@ -60,7 +60,7 @@ def sequences(layer: JordanRNN, torch, leaf: dict, x, state, lengths):
                 final[k * layer.num_directions + d][n] = o
                 rows.append(torch.stack(steps + [torch.zeros_like(o)] * (len(x) - length)))
             sides.append(torch.stack(rows, 1))
-        x = torch.cat(sides, -1)
+        x = sides[0] * sides[1] if "merge='mul'" in repr(layer) else torch.cat(sides, -1)
     return x, torch.stack([torch.stack(rows) for rows in final])
 
 
@@ -71,6 +71,7 @@ def sequences(layer: JordanRNN, torch, leaf: dict, x, state, lengths):
         {},
         {"num_layers": 2, "bidirectional": True, "activations": ["tanh", "sigmoid"]},
         {"num_layers": 3, "bias": False, "activations": ["sigmoid", IDENTITY]},
+        {"num_layers": 2, "bidirectional": True, "merge": "mul", "activations": ["tanh", "sigmoid"]},
     ],
     ids=str,
 )
@@ -140,6 +141,12 @@ def test_layouts_of_a_call_and_its_gradients() -> None:
         np.testing.assert_allclose(dstate_alone, dstate[:, n], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(layer.grads["weight_oh_l0"], both, rtol=1e-4, atol=1e-5)
     assert repr(layer) == "JordanRNN(3, 6, 4, batch_first=True)"
+    for kind, sizes, units in ((JordanRNN, (3, 6, 4), 4), (pyrnnfast.OneGateGRU, (3, 6), 6)):
+        plain, merged = (
+            kind(*sizes, bidirectional=True, merge=how, rng=0).eval() for how in ("concat", "sum")
+        )
+        sides = plain(dy[:, :, :3])[0]
+        np.testing.assert_array_equal(merged(dy[:, :, :3])[0], sides[..., :units] + sides[..., units:])
 
 
 def test_a_changed_weight_is_packed_anew() -> None:

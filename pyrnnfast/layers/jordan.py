@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyrnnfast import validation
+from pyrnnfast import _sizes, validation
 from pyrnnfast._types import ActivationLike, Array, ArrayLike, DTypeLike, Seed, State
 from pyrnnfast.functional import ForwardResult, TapeHandle
 from pyrnnfast.layers import init
@@ -53,6 +53,7 @@ class JordanRNN(RecurrentLayer):
         rng: Seed = None,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        merge: str = "concat",
         **training: Unpack[Training],
     ) -> None:
         self._output_size = validation.integer("output_size", output_size, 1)
@@ -68,7 +69,7 @@ class JordanRNN(RecurrentLayer):
             dtype,
             rng,
             "uniform",
-            {"clip": clip, "activations": activations},
+            {"clip": clip, "activations": activations, "merge": merge},
             training,
         )
 
@@ -82,8 +83,13 @@ class JordanRNN(RecurrentLayer):
         """The units of the kernels' cell: the more of H and O."""
         return max(self.hidden_size, self.output_size)
 
+    @property
+    def _sides(self) -> int:
+        """Outputs that stand side by side: one of each direction, or one of both merged."""
+        return _sizes.width(self) // _sizes.output(self)
+
     def _width(self) -> int:
-        return self.num_directions * self.output_size
+        return self._sides * self.output_size
 
     def _state_shapes(self, *rows: int) -> tuple[tuple[int, ...], None]:
         return (self.num_layers * self.num_directions, *rows, self.output_size), None
@@ -93,7 +99,7 @@ class JordanRNN(RecurrentLayer):
         wide = (2 * self.packed_size, max(self.input_size, self.num_directions * self.packed_size))
         validation.storable("each matrix of weights", wide, self.dtype.itemsize)
         for layer in range(self.num_layers):
-            below = self.input_size if layer == 0 else self.num_directions * out
+            below = self.input_size if layer == 0 else self._sides * out
             shapes: dict[str, tuple[int, ...]] = {"weight_ih": (hidden, below), "weight_oh": (hidden, out)}
             shapes["weight_ho"] = (out, hidden)
             shapes |= {"bias_ih": (hidden,), "bias_ho": (out,)} if self.bias else {}
@@ -110,7 +116,7 @@ class JordanRNN(RecurrentLayer):
         packed = []
         for k in range(self.num_layers * self.num_directions):
             w_ih, w_oh, w_ho, *biases = own[k * each : (k + 1) * each]
-            below = self.input_size if k < self.num_directions else self.num_directions * wide
+            below = self.input_size if k < self.num_directions else self._sides * wide
             shapes = [(2 * wide, below), (2 * wide, wide), *[(2 * wide,)] * len(biases)]
             arrays = [np.zeros(shape, self.dtype) for shape in shapes]
             for place, value in zip(self._places(k, arrays), [w_ih, w_oh, w_ho, *biases], strict=True):
@@ -124,7 +130,7 @@ class JordanRNN(RecurrentLayer):
         w_ih, w_hh, *biases = arrays
         w_ih = w_ih[:hidden]
         if k >= self.num_directions:
-            w_ih = w_ih.reshape(hidden, self.num_directions, wide)[:, :, :out]
+            w_ih = w_ih.reshape(hidden, self._sides, wide)[:, :, :out]
         places = [w_ih, w_hh[:hidden, :out], w_hh[wide : wide + out, :hidden]]
         return places + ([biases[0][:hidden], biases[1][wide : wide + out]] if biases else [])
 
@@ -159,16 +165,16 @@ class JordanRNN(RecurrentLayer):
         self, tape: TapeHandle, dy: Array | None, dstate: Any, dcells: Array | None = None
     ) -> tuple[Array, State]:
         if dy is not None:
-            wide = np.zeros((*dy.shape[:2], self.num_directions, self.packed_size), self.dtype)
-            wide[..., : self.output_size] = dy.reshape(*dy.shape[:2], self.num_directions, self.output_size)
+            wide = np.zeros((*dy.shape[:2], self._sides, self.packed_size), self.dtype)
+            wide[..., : self.output_size] = dy.reshape(*dy.shape[:2], self._sides, self.output_size)
             dy = wide.reshape(*dy.shape[:2], -1)
         dx, dstate0 = super()._back(tape, dy, self._widen_state("dstate", dstate, tape.rows), dcells)
         assert isinstance(dstate0, np.ndarray)
         return dx, dstate0[:, :, : self.output_size]
 
     def _narrow(self, y: Array) -> Array:
-        sides = y.reshape(*y.shape[:-1], self.num_directions, self.packed_size)[..., : self.output_size]
-        return sides.reshape(*y.shape[:-1], self.num_directions * self.output_size)
+        sides = y.reshape(*y.shape[:-1], self._sides, self.packed_size)[..., : self.output_size]
+        return sides.reshape(*y.shape[:-1], self._width())
 
     def _widen_state(self, name: str, state: Any, rows: int) -> Array | None:
         shape, _ = self._state_shapes(rows)

@@ -38,6 +38,7 @@ class OneGateGRU(RecurrentLayer):
         recurrent_init: str = "uniform",
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        merge: str = "concat",
         **training: Unpack[Training],
     ) -> None:
         super().__init__(
@@ -52,6 +53,6 @@ class OneGateGRU(RecurrentLayer):
             dtype,
             rng,
             recurrent_init,
-            {"clip": clip, "activations": activations},
+            {"clip": clip, "activations": activations, "merge": merge},
             training,
         )
