@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,13 @@ def test_bad_calls_are_refused() -> None:
     refuses(ValueError, lambda: prepared.run([X, X]))
     agree(prepared.run(X), session.run(None, good), 0)
     agree(prepared.run({"x": X}), session.run(None, good), 0)
+
+
+def test_python_on_the_page_runs_and_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "onnx.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
+        exec(compile(block, "onnx.md", "exec"), names)
+    assert repr(names["layer"]) == "LSTM(64, 128, num_layers=2, bidirectional=True)"
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert printed == re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)[0].splitlines()
