@@ -89,7 +89,7 @@ def test_gates(folder: Path) -> None:
 def test_gradients(folder: Path) -> None:
     out, _ = run("gru.safetensors", "text.txt", "--what", "gradients", "--steps", 21)
     lines = out.splitlines()
-    assert lines[0].split("  ") == ["steps back", "layer 0", "layer 1"]
+    assert lines[0].split() == ["steps", "back", "layer", "0", "layer", "1"]
     assert [line.split()[0] for line in lines[2:-1]] == ["0", "1", "2", "4", "8", "16", "20"]
     first, last = ([float(x) for x in lines[k].split()[1:]] for k in (2, -2))
     assert 0 < last[0] < first[0]

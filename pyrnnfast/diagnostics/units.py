@@ -94,7 +94,8 @@ def scores(values: Array, marks: Array) -> Array:
     from_mean = marks - marks.mean()
     spread = np.sqrt((apart**2).sum(axis=0) * (from_mean**2).sum())
     together: Array = from_mean @ apart
-    return np.divide(together, spread, out=np.zeros_like(together), where=spread > 0)
+    found: Array = np.divide(together, spread, out=np.zeros_like(together), where=spread > 0)
+    return found
 
 
 def _auc(values: Array, marks: Array) -> float:
