@@ -4,6 +4,7 @@
 PYBIND11_MODULE(_core, m) {
   m.doc() = "Compiled recurrent kernels: the backend of pyrnnfast.functional.";
   pyrnnfast::register_dense(m);
+  pyrnnfast::register_pack(m);
   pyrnnfast::register_probe(m);
   pyrnnfast::register_rnn(m);
   pyrnnfast::register_runtime(m);

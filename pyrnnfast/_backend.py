@@ -132,6 +132,8 @@ class Backend(Protocol):
         num_threads: int,
         embedding: Array | None = None,
         cells: Array | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> tuple[Array, Array, Array | None, TapeHandle | None]:
         """x [T, N, C] -> y [T, N, D * H], hT and cT [L * D, N, H], tape.
 
@@ -155,8 +157,12 @@ class Backend(Protocol):
         input_gradient: bool,
         num_threads: int,
         dcells: Array | None = None,
+        grad_norms: Array | None = None,
     ) -> tuple[Array | None, Array, Array | None, list[Array]]:
-        """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights."""
+        """Gradients of the outputs -> dx, dh0, dc0, gradients in the order of the weights.
+
+        grad_norms: float64 [L * D, T], which gets the norm of dL/dh at each step.
+        """
 
     def generate(
         self,

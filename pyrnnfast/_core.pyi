@@ -125,6 +125,8 @@ def forward(
     num_threads: int,
     embedding: Array | None = None,
     cells: Array | None = None,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
 ) -> tuple[Array, Array, Array | None, Tape | None]: ...
 def infer(pack: Pack, x: object, state: object) -> tuple[Array, State] | None: ...
 def backward(
@@ -135,6 +137,7 @@ def backward(
     input_gradient: bool,
     num_threads: int,
     dcells: Array | None = None,
+    grad_norms: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]: ...
 def generate(
     pack: Pack,

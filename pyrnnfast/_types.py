@@ -52,6 +52,10 @@ class Options(NamedTuple):
     """LSTM: c after the step is held to -cell_clip..cell_clip."""
     layer_norm: bool = False
     """Sums and the LSTM's cell state are normalised; `_sizes.extras` names the weights."""
+    zoneout: tuple[float, ...] = ()
+    """The probability that a unit keeps its old value, LSTM (of c, of h), else (of h,); () for none."""
+    grad_clip: float = math.inf
+    """In backward the gradients of sums are held to -grad_clip..grad_clip."""
     general: bool = False
     """Whether any of these differs from the cell's plain form; what follows acts outside of it."""
     proj_size: int = 0

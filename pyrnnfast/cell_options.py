@@ -3,13 +3,18 @@
     peephole      LSTM: the sums of i and f see the cell state before the step, that of o the one after it
     coupled       LSTM: f = 1 - i; the rows of f in the weights stay unused, and get no gradient
     clip          every gate's sum is held to -clip..clip before its activation; the cell state is not
-    cell_clip     LSTM: c after the step is held to -cell_clip..cell_clip, before o and h see it (TensorFlow's
+    cell_clip     LSTM: the new c is held to -cell_clip..cell_clip, before o and h see it (TensorFlow's
                   LSTMCell); at the limit it has no gradient
     activations   for the LSTM f (gates i f o), g (candidate), h (cell state before the output); for the GRUs
                   f (gates r z, or g), g (candidate); for the RNN f; for Jordan's f (hidden units), g (output)
     layer_norm    RNN, LSTM and GRU: W_ih x and W_hh h' are normalised, each over the units of all gates
                   together, before the biases are added, and the LSTM's cell state for the output (Ba et al.
                   2016, eq. 20 to 22). Not with proj_size
+    zoneout       in training each unit of h, of the LSTM's c too, keeps its old value at a step with this
+                  probability (Krueger et al. 2016); in eval p old + (1 - p) new. For the LSTM (p_c, p_h). The
+                  last thing that a step does to c, after cell_clip, and to h, after a projection
+    grad_clip     in backward the gradient of each gate's sum is held to -grad_clip..grad_clip, at every step,
+                  before it goes on to the weights, x, h' and c' (Graves 2013)
 
 An activation is a name or a tuple (name, alpha), (name, alpha, beta); None stands for a default:
 
@@ -69,12 +74,14 @@ def check(
     activations: object = None,
     cell_clip: object = None,
     layer_norm: object = False,
+    zoneout: object = (),
+    grad_clip: object = None,
     **of_outputs: object,
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
 
-    clip, cell_clip: a number above 0; None for none. activations: those of one direction, for all, or of each
-    in turn.
+    clip, cell_clip, grad_clip: a number above 0; None for none. activations: those of one direction, for all,
+    or of each in turn. zoneout: from 0 to below 1; () for none.
     of_outputs: arguments of `outputs.check`.
     Raises TypeError for a wrong type, ValueError for a wrong name, range or number, and for options that the
     cell does not have.
@@ -103,6 +110,8 @@ def check(
         bool(peephole),
         held,
         bool(layer_norm),
+        _zoneout(zoneout, cell),
+        outputs.limit("grad_clip", grad_clip),
     )
     plain = Options((PLAIN[cell],) * directions)
     options = options._replace(general=options != plain, **outputs.check(cell, directions, **of_outputs))
@@ -140,6 +149,16 @@ def _activation(where: str, value: object) -> Activation:
     return Activation(name, *numbers)
 
 
+def _zoneout(value: object, cell: str) -> tuple[float, ...]:
+    expected = "a pair (p_c, p_h) for the cell lstm" if cell == "lstm" else f"one number for the cell {cell}"
+    given = value if isinstance(value, (tuple, list)) else (value,)
+    if given and len(given) != 1 + (cell == "lstm"):
+        error = ValueError if isinstance(value, (tuple, list)) else TypeError
+        raise error(f"zoneout must be {expected}, got {value!r}")
+    each = tuple(validation.number("zoneout", p, at_least=0, below=1) for p in given)
+    return each if any(each) else ()
+
+
 def arguments(options: Options | None) -> dict[str, Any]:
     """Return the arguments of `check` that give these options."""
     if options is None:
@@ -169,4 +188,7 @@ def describe(options: Options | None, cell: str) -> str:
         several = options.activations[: len(set(options.activations))]
         items = [_item(each) for part in several for each in part]
         text += f", activations={[item if len(item) > 1 else item[0] for item in items]}"
+    if options.zoneout:
+        text += f", zoneout={options.zoneout if len(options.zoneout) > 1 else options.zoneout[0]}"
+    text += f", grad_clip={options.grad_clip:g}" if options.grad_clip < math.inf else ""
     return text + outputs.describe(options)

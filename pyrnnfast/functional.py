@@ -79,6 +79,8 @@ def pack(
     activations: Sequence[ActivationLike] | None = None,
     cell_clip: float | None = None,
     layer_norm: bool = False,
+    zoneout: float | Sequence[float] = (),
+    grad_clip: float | None = None,
     proj_size: int = 0,
     proj_clip: float | None = None,
     merge: str = "concat",
@@ -92,8 +94,8 @@ def pack(
     gains norm_ih_weight and norm_hh_weight [G * H], and for the LSTM norm_c_weight and with bias norm_c_bias
     [H].
     isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
-    peephole, coupled, clip, activations, cell_clip, layer_norm: see `pyrnnfast.cell_options`; proj_size,
-    proj_clip, merge: see `pyrnnfast.outputs`.
+    peephole, coupled, clip, activations, cell_clip, layer_norm, zoneout, grad_clip: see
+    `pyrnnfast.cell_options`; proj_size, proj_clip, merge: see `pyrnnfast.outputs`.
     Returns a handle that has seen the values of now: later changes of the arrays do not reach it.
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape, count or name.
     """
@@ -103,7 +105,7 @@ def pack(
     backend = _backend.current()
     if isa is not None:
         validation.choice("isa", isa, backend.available_isas())
-    of_cell = (peephole, coupled, clip, activations, cell_clip, layer_norm)
+    of_cell = (peephole, coupled, clip, activations, cell_clip, layer_norm, zoneout, grad_clip)
     of_outputs = {"proj_size": proj_size, "proj_clip": proj_clip, "merge": merge}
     options = cell_options.check(cell, 2 if two_way else 1, *of_cell, **of_outputs)
     checked = validation.weights(weights, cell, layers, two_way, with_bias, options)
@@ -121,6 +123,8 @@ def forward(
     *,
     embedding: Array | None = None,
     dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
     seed: int | None = None,
     training: bool = False,
     return_cells: bool = False,
@@ -137,8 +141,10 @@ def forward(
     projection has such a pair too, c what is projected.
     lengths: [N] integers from 0 to T, in any order; T by default. Steps past a row's length are not run.
     dropout: the probability that an output of a layer is zeroed for the layer above, in training only.
-    seed: 0 to 2**64 - 1, the mask's seed; needed when dropout is at work.
-    training: keep a tape for `backward`, and apply dropout.
+    input_dropout, recurrent_dropout: the probability that a unit of each layer's input, or of h' in its
+    recurrent product, is zeroed at all steps of a sequence, in training: see `pyrnnfast.layers.training`.
+    seed: 0 to 2**64 - 1, the masks' seed; needed when dropout or zoneout is at work.
+    training: keep a tape for `backward`, and apply dropout and zoneout.
     return_cells: give the LSTM's cell state of every step too, as the result's `cells`.
     num_threads: 1 to 1024; the process's number by default. It never changes a bit of the result.
     Returns ForwardResult(y, state, tape).
@@ -163,20 +169,28 @@ def forward(
     ends = None if lengths is None else validation.lengths(lengths, steps, rows)
     keep = validation.flag("training", training)
     p = validation.probability("dropout", dropout)
+    p_input = validation.probability("input_dropout", input_dropout)
+    p_recurrent = validation.probability("recurrent_dropout", recurrent_dropout)
     if seed is not None:
         seed = validation.seed(seed)
-    elif keep and p > 0 and packed.num_layers > 1:
-        raise ValueError("seed must be an integer from 0 to 2**64 - 1 where dropout is at work, got None")
+    elif keep and (p * (packed.num_layers - 1) > 0 or p_input > 0 or p_recurrent > 0 or _zones(packed)):
+        raise ValueError("seed must be an integer from 0 to 2**64 - 1 where masks are drawn, got None")
     cells = None
     if return_cells is not False and outputs.wants_cells(packed.cell, return_cells):
         cells = np.zeros((steps, rows, directions * hidden), packed.dtype)
+    threads = validation.num_threads(num_threads)
     y, h, c, tape = backend.forward(
-        packed, x, h0, c0, ends, p, seed or 0, keep, validation.num_threads(num_threads), embedding, cells
+        packed, x, h0, c0, ends, p, seed or 0, keep, threads, embedding, cells, p_input, p_recurrent
     )
     result = ForwardResult(y, h if c is None else (h, c), tape)
     if cells is not None:
         result.cells = cells
     return result
+
+
+def _zones(packed: PackHandle) -> bool:
+    """Whether its cell has zoneout, which draws in training."""
+    return packed.options is not None and packed.options.zoneout != ()
 
 
 def backward(
@@ -187,6 +201,7 @@ def backward(
     dcells: Array | None = None,
     input_gradient: bool = True,
     num_threads: int | None = None,
+    grad_norms: Array | None = None,
 ) -> BackwardResult:
     """Backpropagate through the call of `forward` that gave the tape; it may be done again on the same tape.
 
@@ -196,6 +211,8 @@ def backward(
     dcells: [T, N, D * H], the gradient of the LSTM's `cells`, as dy; zeros by default.
     input_gradient: False spares the work for dx.
     num_threads: as in `forward`; it never changes a bit of the result.
+    grad_norms: an array [L * D, T] of float32 or float64, which gets the norm of dL/dh at each step, over all
+    rows and units: of all that reaches h, from y, from the step after it and from the final state.
     Returns BackwardResult(dx, dstate, dweights).
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape.
     """
@@ -212,7 +229,12 @@ def backward(
     shape, c_shape = _sizes.states(packed, tape.rows)
     dh, dc = validation.state("dstate", dstate, packed.dtype, shape, c_shape, parts_optional=True)
     with_dx = validation.flag("input_gradient", input_gradient)
+    if grad_norms is not None:
+        validation.fits("grad_norms", validation.writable("grad_norms", grad_norms), (shape[0], tape.steps))
+    norms = None if grad_norms is None else np.empty((shape[0], tape.steps))
     dx, dh0, dc0, dweights = backend.backward(
-        tape, dy, dh, dc, with_dx, validation.num_threads(num_threads), dcells
+        tape, dy, dh, dc, with_dx, validation.num_threads(num_threads), dcells, norms
     )
+    if grad_norms is not None:
+        grad_norms[...] = norms
     return BackwardResult(dx, dh0 if dc0 is None else (dh0, dc0), dweights)

@@ -39,6 +39,7 @@ class Case:
     dropout: float = 0.0
     seed: int = 0
     general: dict[str, object] = field(default_factory=dict)
+    drops: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
@@ -141,6 +142,7 @@ def run(
         dropout=case.dropout,
         seed=case.seed,
         training=True,
+        **case.drops,
         num_threads=num_threads,
     )
     dy, dstate = case.arrays["dy"].astype(dtype), case.pair("dh", "dc", dtype)
@@ -159,7 +161,7 @@ def oracle(case: Case) -> Results:
     packed = reference.Pack(case.cell, case.weights(dtype), *shape, options=options)
     pair = case.paired
     y, h, c, tape = reference.forward(
-        packed, get["x"], h0, c0 if pair else None, lengths, case.dropout, case.seed, True, 0
+        packed, get["x"], h0, c0 if pair else None, lengths, case.dropout, case.seed, True, 0, **case.drops
     )
     dc = get["dc"] if pair else None
     dx, dh0, dc0, dweights = reference.backward(tape, get["dy"], get["dh"], dc, True, 0)
@@ -247,8 +249,8 @@ def forward_tolerance(case: Case, dtype: type, largest: float = 1.0) -> float:
     below = max(float(x), math.sqrt(case.directions * case.hidden) * largest if case.layers > 1 else 0)
     source = math.hypot(below, math.sqrt(case.hidden) * max(largest, 1), math.sqrt(2))
     depth = max(1, case.steps) * case.layers
-    if case.dropout:
-        source /= max(1 - case.dropout, 0.1)
+    for p in (case.dropout, *case.drops.values()):
+        source /= max(1 - p, 0.1)
     if case.general.get("layer_norm"):
         row *= stretch(case)
     return SAFETY * float(np.finfo(dtype).eps) / 2 * row * source * depth

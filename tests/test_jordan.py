@@ -151,6 +151,27 @@ def test_a_changed_weight_is_packed_anew() -> None:
     np.testing.assert_allclose(layer(x)[0][0], before[0] + 1, rtol=1e-6)
 
 
+def test_what_training_may_do() -> None:
+    """It acts on the outputs, which are what goes back."""
+    drops = {"input_dropout": 0.2, "recurrent_dropout": 0.3}
+    layer = JordanRNN(3, 6, 4, zoneout=0.25, grad_clip=0.5, record_grad_norms=True, rng=0, **drops)
+    again = eval(repr(layer), {"JordanRNN": JordanRNN})
+    assert repr(again) == repr(layer)
+    x = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    first, second = layer(x)[0], layer(x)[0]
+    assert (first != second).any()
+    dy = np.zeros_like(first)
+    dy[-1] = 1
+    layer.backward(dy)
+    np.testing.assert_allclose(layer.grad_norms[0, -1], np.sqrt(2 * 4))
+    refuses(ValueError, layer.stream)
+    plain = JordanRNN(3, 6, 4).eval()
+    plain.load_state_dict(layer.state_dict())
+    state = np.random.default_rng(1).normal(size=(1, 2, 4)).astype(np.float32)
+    got, want = (each(x[:1], state)[0][0] for each in (layer.eval(), plain))
+    np.testing.assert_allclose(got, 0.25 * state[0] + 0.75 * want, rtol=1e-5, atol=1e-6)
+
+
 def test_arguments() -> None:
     for bad, error in ((0, ValueError), (2.0, TypeError), ("2", TypeError)):
         refuses(error, lambda bad=bad: JordanRNN(3, 4, bad))

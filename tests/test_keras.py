@@ -40,6 +40,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"bidirectional": True},
     {"num_layers": 2, "dropout": 0.25},
     {"num_layers": 3, "bidirectional": True},
+    {"num_layers": 2, "bidirectional": True, "input_dropout": 0.2, "recurrent_dropout": 0.3},
 ]
 
 
@@ -233,8 +234,6 @@ def two(first: Any, second: Any, **options: Any) -> Any:
         (ValueError, lambda: keras.layers.RNN([keras.layers.LSTMCell(H), keras.layers.LSTMCell(H)])),
         (ValueError, lambda: keras.Sequential()),
         (ValueError, lambda: keras.layers.LSTM(H)),  # no weights yet
-        (ValueError, lambda: filled(keras.layers.LSTM(H, dropout=0.1))),
-        (ValueError, lambda: filled(keras.layers.GRU(H, recurrent_dropout=0.1))),
         (ValueError, lambda: filled(keras.layers.GRU(H, activation="gelu"))),
         (ValueError, lambda: filled(keras.layers.GRU(H, recurrent_activation=lambda x: x))),
         (ValueError, lambda: filled(keras.layers.GRU(H, dtype="mixed_bfloat16"))),
@@ -264,6 +263,8 @@ def gru(units: int = H, **options: Any) -> Any:
     [
         lambda: [gru(), gru(H + 1)],
         lambda: [gru(), gru(reset_after=False)],
+        lambda: [gru(), gru(dropout=0.1)],
+        lambda: [gru(recurrent_dropout=0.2), gru(recurrent_dropout=0.1)],
         lambda: [gru(), keras.layers.Dropout(0.5), gru(), gru()],
         lambda: [gru(), keras.layers.Dropout(0.5), keras.layers.Dropout(0.5), gru()],
         lambda: [keras.layers.Dropout(0.5), gru()],
@@ -287,6 +288,8 @@ def test_a_sequence_of_layers_that_is_no_stack_is_refused(layers: Any) -> None:
         (ValueError, lambda: LSTM(C, H, peephole=True), {}),
         (ValueError, lambda: LSTM(C, H, coupled=True), {}),
         (ValueError, lambda: GRU(C, H, clip=1.0), {}),
+        (ValueError, lambda: GRU(C, H, zoneout=0.1), {}),
+        (ValueError, lambda: LSTM(C, H, grad_clip=1.0), {}),
         (ValueError, lambda: GRU(C, H, activations=["hard_sigmoid", "tanh"]), {}),  # ONNX's, not Keras's
         (ValueError, lambda: LSTM(C, H, activations=["sigmoid", "tanh", "relu"]), {}),
         (ValueError, lambda: GRU(C, H, 2), {"return_state": True}),

@@ -31,6 +31,7 @@ def loss(case: Case, arrays: dict[str, np.ndarray], isa: str) -> float:
         dropout=case.dropout,
         seed=case.seed,
         training=True,
+        **case.drops,
     )
     h, c = state if pair else (state, 0.0)
     return float((y * arrays["dy"]).sum() + (h * arrays["dh"]).sum() + (c * arrays["dc"] * pair).sum())

@@ -6,6 +6,7 @@
 namespace pyrnnfast {
 
 void register_dense(pybind11::module_ &m);
+void register_pack(pybind11::module_ &m);
 void register_probe(pybind11::module_ &m);
 void register_rnn(pybind11::module_ &m);
 void register_runtime(pybind11::module_ &m);

@@ -1,12 +1,10 @@
-// Pack, Tape, forward and backward.
+// Tape, forward and backward.
 #include <pybind11/stl.h>
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <variant>
 
-#include "../dispatch/select.hpp"
 #include "handles.hpp"
 #include "register.hpp"
 
@@ -23,91 +21,6 @@ struct PyTape : Handle {
   Size steps, rows;
 };
 
-// One for each direction; none where the plain instantiation does.
-template <class T> std::vector<Options<T>> read_options(const py::object &given, const Cell &cell, Size D) {
-  std::vector<Options<T>> all;
-  if (given.is_none() || !given.attr("general").cast<bool>()) return all;
-  const auto directions = given.attr("activations").cast<std::vector<py::tuple>>();
-  const std::size_t count = cell.cell_state ? 3 : cell.gates > 1 ? 2 : 1;
-  if (Size(directions.size()) != D) throw py::value_error("options: expected activations of each direction");
-  for (const py::tuple &activations : directions) {
-    if (activations.size() != count)
-      throw py::value_error("options: got " + std::to_string(activations.size()) + " activations, expected " +
-                            std::to_string(count));
-    Options<T> options{};
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto [name, alpha, beta] = activations[i].cast<std::tuple<std::string, double, double>>();
-      options.activations[i] = {find_function(name), T(alpha), T(beta)};
-    }
-    options.clip = T(given.attr("clip").cast<double>());
-    options.coupled = given.attr("coupled").cast<bool>();
-    options.cell_clip = T(given.attr("cell_clip").cast<double>());
-    all.push_back(options);
-  }
-  return all;
-}
-
-template <class T>
-PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, bool bias, const Level &level,
-                     const py::object &given) {
-  const std::vector<Options<T>> options = read_options<T>(given, cell, D);
-  const bool peephole = !given.is_none() && given.attr("peephole").cast<bool>();
-  const bool normed = !given.is_none() && given.attr("layer_norm").cast<bool>();
-  if (!options.empty() && (peephole || options[0].coupled) && !cell.cell_state)
-    throw py::value_error("options: got peephole or coupled, expected neither but for the LSTM");
-  Outputs outputs;
-  if (!given.is_none())
-    outputs = {given.attr("proj_size").cast<Size>(), given.attr("proj_clip").cast<double>(),
-               find_merge(given.attr("merge").cast<std::string>())};
-  const bool projects = outputs.projection > 0;
-  if (projects && normed)
-    throw py::value_error("options: got layer_norm and proj_size, expected one of them");
-  const Size each = 2 + 2 * bias + projects + peephole + normed * (2 + cell.cell_state * (1 + bias));
-  if (L < 1 || Size(arrays.size()) != L * D * each)
-    throw py::value_error("weights: got " + std::to_string(arrays.size()) + " arrays, expected " +
-                          std::to_string(L * D * each));
-  const auto hh = py::cast<py::array>(arrays[1]);
-  const auto ih = py::cast<py::array>(arrays[0]);
-  const Size G = cell.gates, C = ih.ndim() == 2 ? ih.shape(1) : 0;
-  const Size H = hh.ndim() != 2 ? 0 : projects ? hh.shape(0) / G : hh.shape(1);
-  const Size R = projects ? outputs.projection : H;
-  if (H < 1 || C < 1)
-    throw py::value_error("weights: got an empty or one-dimensional matrix, expected [G*H, C], [G*H, R]");
-  if (outputs.merge != Merge::concat && D != 2)
-    throw py::value_error("options: got merge of one direction, expected two");
-  const Size width = outputs.merge == Merge::concat ? D * R : R;
-  if (projects && cell.reset_state)
-    throw py::value_error("options: got proj_size of a cell that resets its state before the product");
-  std::vector<LayerWeights<T>> weights;
-  for (Size i = 0; i < L * D; ++i) {
-    const Size inputs = i < D ? C : width;
-    Size at = i * each;
-    const auto next = [&](const Extents &shape, bool there = true) {
-      if (!there) return static_cast<const T *>(nullptr);
-      const std::string name = "weights[" + std::to_string(at) + "]";
-      return expect_array<T>(arrays[at++], shape, name).data();
-    };
-    const bool cell_norm = normed && cell.cell_state;
-    weights.push_back({next({G * H, inputs}), next({G * H, R}), next({G * H}, bias), next({G * H}, bias),
-                       next({R, H}, projects), next({3 * H}, peephole), next({G * H}, normed),
-                       next({G * H}, normed), next({H}, cell_norm), next({H}, cell_norm && bias)});
-  }
-  py::gil_scoped_release nogil;  // packing reads arrays that `arrays` keeps alive
-  return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, threads_of(0),
-                                         Use::both, options, outputs);
-}
-
-PyPack new_pack(const std::string &name, const py::list &weights, Size layers, bool bidirectional, bool bias,
-                const std::optional<std::string> &isa, const py::object &options) {
-  const Cell &cell = find_cell(name);
-  const Level &level = find_level(isa.value_or(""));
-  if (weights.empty()) throw py::value_error("weights: got none");
-  const Size D = bidirectional ? 2 : 1;
-  if (py::isinstance<py::array_t<float>>(weights[0]))
-    return {{}, make_pack<float>(cell, weights, layers, D, bias, level, options), bias, level.name, options};
-  return {{}, make_pack<double>(cell, weights, layers, D, bias, level, options), bias, level.name, options};
-}
-
 // A copy that nobody can change any more, each within 0..table-1.
 Buffer<int64_t> checked_ids(const py::array &x, Size table) {
   const auto given = expect_array<int64_t>(x, {x.shape(0), x.shape(1)}, "x");
@@ -122,8 +35,8 @@ Buffer<int64_t> checked_ids(const py::array &x, Size table) {
 
 template <class T>
 py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const py::array &x_any,
-                      const py::object &h0, const py::object &c0, const py::object &lengths, double dropout,
-                      uint64_t seed, bool training, int threads, const py::object &embedding,
+                      const py::object &h0, const py::object &c0, const py::object &lengths,
+                      const LayerDropout<T> &dropout, bool training, int threads, const py::object &embedding,
                       const py::object &cells) {
   const bool by_id = !embedding.is_none();
   if (x_any.ndim() != (by_id ? 2 : 3))
@@ -157,7 +70,7 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
                       y.mutable_data(),
                       h.mutable_data(),
                       pair ? c.mutable_data() : nullptr,
-                      {training ? dropout : 0.0, seed},
+                      training ? dropout : LayerDropout<T>{},
                       training,
                       threads_of(threads),
                       signal_check(),
@@ -177,10 +90,12 @@ py::tuple run_forward(const PackPtr<T> &pack, const py::object &py_pack, const p
 
 py::tuple py_forward(const py::object &py_pack, const py::array &x, const py::object &h0,
                      const py::object &c0, const py::object &lengths, double dropout, uint64_t seed,
-                     bool training, int threads, const py::object &embedding, const py::object &cells) {
+                     bool training, int threads, const py::object &embedding, const py::object &cells,
+                     double input_dropout, double recurrent_dropout) {
   return std::visit(
       [&](const auto &pack) {
-        return run_forward(pack, py_pack, x, h0, c0, lengths, dropout, seed, training, threads, embedding,
+        return run_forward(pack, py_pack, x, h0, c0, lengths,
+                           {dropout, seed, input_dropout, recurrent_dropout}, training, threads, embedding,
                            cells);
       },
       py_pack.cast<const PyPack &>().pack);
@@ -235,7 +150,8 @@ py::object py_infer(const PyPack &pack, const py::handle &x, const py::handle &s
 
 template <class T>
 py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py::object &dh,
-                       const py::object &dc, bool input_gradient, int threads, const py::object &dcells) {
+                       const py::object &dc, bool input_gradient, int threads, const py::object &dcells,
+                       const py::object &grad_norms) {
   const Pack<T> &pack = *tape.pack;
   const Size steps = tape.steps, N = tape.rows, H = pack.hidden, R = pack.outputs, L = pack.layers,
              D = pack.directions, G = pack.cell.gates;
@@ -261,6 +177,8 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
                        threads_of(threads),
                        signal_check()};
   if (pack.cell.cell_state) args.dcells = optional_data<T>(dcells, {steps, N, D * H}, "dcells");
+  if (!grad_norms.is_none())
+    args.grad_norms = expect_array<double>(grad_norms, {L * D, steps}, "grad_norms").mutable_data();
   py::list gradients;
   // The rows of a gate that reads no input have no gradient.
   const bool zero = pack.cell.projected < pack.cell.gates;
@@ -295,10 +213,13 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
 }
 
 py::tuple py_backward(PyTape &tape, const py::object &dy, const py::object &dh, const py::object &dc,
-                      bool input_gradient, int threads, const py::object &dcells) {
+                      bool input_gradient, int threads, const py::object &dcells,
+                      const py::object &grad_norms) {
   const bool bias = tape.pack.cast<const PyPack &>().bias;
   return std::visit(
-      [&](auto &t) { return run_backward(*t, bias, dy, dh, dc, input_gradient, threads, dcells); },
+      [&](auto &t) {
+        return run_backward(*t, bias, dy, dh, dc, input_gradient, threads, dcells, grad_norms);
+      },
       tape.tape);
 }
 
@@ -306,28 +227,6 @@ py::tuple py_backward(PyTape &tape, const py::object &dy, const py::object &dh, 
 
 void register_rnn(py::module_ &m) {
   using namespace py::literals;
-  py::class_<PyPack>(m, "Pack", "The weights of a stack in the kernels' layout.")
-      .def(py::init(&new_pack), "cell"_a, "weights"_a, "num_layers"_a, "bidirectional"_a, "bias"_a,
-           "isa"_a = py::none(), "options"_a = py::none())
-      .def_property_readonly(
-          "cell",
-          [](const PyPack &p) { return p.read([](const auto &q) { return std::string(q.cell.name); }); })
-      .def_property_readonly("input_size",
-                             [](const PyPack &p) { return p.read([](const auto &q) { return q.inputs; }); })
-      .def_property_readonly("hidden_size",
-                             [](const PyPack &p) { return p.read([](const auto &q) { return q.hidden; }); })
-      .def_property_readonly("num_layers",
-                             [](const PyPack &p) { return p.read([](const auto &q) { return q.layers; }); })
-      .def_property_readonly(
-          "num_directions",
-          [](const PyPack &p) { return p.read([](const auto &q) { return q.directions; }); })
-      .def_property_readonly("dtype",
-                             [](const PyPack &p) -> py::dtype {
-                               return p.pack.index() == 0 ? py::dtype::of<float>() : py::dtype::of<double>();
-                             })
-      .def_readonly("bias", &PyPack::bias)
-      .def_readonly("isa", &PyPack::isa)
-      .def_readonly("options", &PyPack::options);
   py::class_<PyTape>(m, "Tape", "What a training forward keeps for backward; opaque.")
       .def_readonly("steps", &PyTape::steps)
       .def_readonly("rows", &PyTape::rows)
@@ -335,11 +234,12 @@ void register_rnn(py::module_ &m) {
       .def_readonly("lengths", &PyTape::lengths);
   m.def("forward", &py_forward, "pack"_a, "x"_a, "h0"_a, "c0"_a, "lengths"_a, "dropout"_a, "seed"_a,
         "training"_a, "num_threads"_a, "embedding"_a = py::none(), "cells"_a = py::none(),
+        "input_dropout"_a = 0.0, "recurrent_dropout"_a = 0.0,
         "Runs a stack; returns (y, h, c or None, tape or None).");
   m.def("infer", &py_infer, "pack"_a, "x"_a, "state"_a,
         "The quick way of a small call; returns (y, state), or None, where validation has the say.");
   m.def("backward", &py_backward, "tape"_a, "dy"_a, "dhT"_a, "dcT"_a, "input_gradient"_a, "num_threads"_a,
-        "dcells"_a = py::none(),
+        "dcells"_a = py::none(), "grad_norms"_a = py::none(),
         "BPTT through a tape; returns (dx or None, dh0, dc0 or None, gradients of the weights in their "
         "order).");
 }

@@ -85,6 +85,17 @@ template <class T> struct Options {
   // With layer normalisation all slots of the gates hold the recurrent part too, and steps have no product.
   bool normed;
   const T *cell_norm;  // [2][Hp] gain and bias of the normalised c, LSTM
+  T zoneout[2];  // of c (LSTM), of h: the probability
+  T grad_clip;  // of the gradients of sums, in backward; infinity: none
+  uint32_t zone_below[2];  // likewise: a unit keeps its old value where its random word is below
+};
+
+// Where a step's draws stand: Philox counter (step, user's row, unit / 4, tag + (i << 16)), i = 0 for c, 1
+// for h.
+struct Draws {
+  uint64_t seed;
+  uint32_t step, tag;
+  const int64_t *rows;  // [rows] the user's; null: inference, which draws nothing
 };
 
 // One phase of one forward step, for `rows` rows and the groups [group_begin, group_end).
@@ -103,7 +114,8 @@ template <class T> struct ForwardStep {
   T *h_next;  // [rows][ld]; not h_prev
   const T *c_prev;  // [rows][ld] LSTM; may be c_next
   T *c_next;  // [rows][ld] LSTM
-  const T *c_normed;  // [rows][ld] LSTM with layer normalisation: c without gain and bias
+  T *c_normed;  // [rows][ld] LSTM with layer normalisation: out, the new c; second phase, in: without gain
+                // and bias
   T *reset;  // [rows][ld] r * h', GRU with reset before; Jordan: h
   Size ld;  // stride of h, c and reset
   T *y;  // [..][ldy] outputs, unpadded; null: none
@@ -111,6 +123,7 @@ template <class T> struct ForwardStep {
   const int64_t *y_rows;  // [rows] row of y; null: 0, 1, 2, ...
   bool keep;
   const Options<T> *options;  // of the general instantiation
+  Draws draws;  // likewise
   T limit;  // of a projection: its states are held to -limit..limit
 };
 
@@ -121,6 +134,7 @@ template <class T> struct BackwardStep {
   const T *a;  // [rows][lda] gate gradients
   Size lda, depth;
   const T *weights;
+  const T *mask;  // [rows][ld] factors of the product; null: 1
   const T *gates;  // [rows][ld_gates] from the tape
   T *dgates;  // [rows][ld_gates] out
   Size ld_gates;
@@ -128,14 +142,17 @@ template <class T> struct BackwardStep {
   const T *c_prev;  // [rows][ld] LSTM
   const T *c_next;  // [rows][ld] LSTM
   const T *c_normed;  // [rows][ld] LSTM with layer normalisation
-  Size ld;  // stride of h, c
+  Size ld;  // stride of h, c, mask
   T *dh;  // [rows][padded] in: what reaches h other than through W_hh; out: the same for the step before
   T *dc;  // [rows][padded] LSTM, likewise
-  T *dc_normed;  // [rows][padded] out: LSTM with layer normalisation, of c after gain and bias
+  T *dc_normed;  // [rows][padded] LSTM with layer normalisation, by way of h: out, of c after gain and bias;
+                 // second phase, in: of the new c
+  T *record;  // [rows][padded] out: the whole gradient of h; null: not wanted
   const T *dy;  // [..][ldy] gradient of the outputs, unpadded; null: zero
   Size ldy;
   const int64_t *dy_rows;
   const Options<T> *options;  // of the general instantiation
+  Draws draws;  // likewise
   T limit;  // of a projection, whose states lie in `gates`
 };
 
@@ -158,9 +175,8 @@ template <class T> struct NormBackwardArgs {
   const T *scale, *gain;
   const T *dy;  // [rows][ld_dy] gradient of gain x
   Size ld_dy;
-  T *dx;  // [rows][ld_dx] out, with `add` +=: gradient of what was normalised
+  T *dx;  // [rows][ld_dx] out: gradient of what was normalised
   Size ld_dx;
-  bool add;
 };
 
 struct DropoutArgs {
@@ -204,6 +220,8 @@ template <class T> struct KernelTable {
   void (*add_product_sums)(const T *a, Size lda, const T *b, Size ldb, Size rows, Size cols, T *sum);
   // x[k] = kept ? x[k] * scale : 0
   void (*dropout)(const DropoutArgs &, T scale, T *x, Size count);
+  // out[k] = factors[k] == 0 ? 0 : x[k] * factors[k]; out may be x
+  void (*mask)(const T *x, const T *factors, T *out, Size count);
   void (*softmax_cross_entropy)(const SoftmaxArgs<T> &);
   void (*adam)(const AdamArgs<T> &);
   // y = f(x), slope = f'(x)

@@ -6,7 +6,9 @@
 
 #include "crew.hpp"
 #include "flow.hpp"
+#include "grad_norms.hpp"
 #include "input.hpp"
+#include "input_gradients.hpp"
 #include "norm.hpp"
 #include "problem.hpp"
 #include "weight_gradients.hpp"
@@ -21,17 +23,12 @@ template <class T> class Backward {
       : args_(args), tape_(*args.tape), pack_(*tape_.pack), clock_(tape_.clock),
         plan_(make_plan(pack_, clock_, args.threads, true)),
         schedule_(pack_.layers, pack_.directions, clock_.steps(), plan_.chunk),
-        first_phase_(pack_.projects() ? kProjection : 0),
-        apart_(tape_.dropout.active() || pack_.directions > 1), sums_(tape_, plan_.threads),
-        crew_(plan_, clock_, args.interrupted) {
+        first_phase_(pack_.projects() ? kProjection : 0), sums_(tape_, plan_.threads), inputs_(args, plan_),
+        norms_(tape_, plan_.chunk, args.grad_norms), crew_(plan_, clock_, args.interrupted) {
     const Size N = clock_.rows(), L = pack_.layers, D = pack_.directions;
     for (Size i = 0; i < L * D; ++i) flows_.emplace_back(args, i, plan_.chunk);
-    for (Size layer = 1; layer < L; ++layer) dinput_.emplace_back(clock_.total() * pack_.width, apart_);
     if (pack_.merges()) dsides_ = Buffer<T>(clock_.total() * D * pack_.outputs);
-    ld_input_ = row_stride<T>(pack_.widest());
-    for (int i = 0; i < plan_.threads; ++i)
-      scratch_.push_back(
-          {Buffer<T>(apart(0) ? kProductRows * ld_input_ : 0), Buffer<int64_t>(std::max(kProductRows, N))});
+    for (int i = 0; i < plan_.threads; ++i) rows_.emplace_back(N);
   }
 
   bool run() {
@@ -40,19 +37,13 @@ template <class T> class Backward {
       flows_[i].finish(args_, i);
       sums_.finish(i, args_.weights[i]);
     }
+    norms_.finish();
     return true;
   }
 
  private:
   static constexpr int kProjection = -1;  // a phase, before those of the cell
-  static constexpr Size kInner = -1;  // any layer but the first, as far as the order of its inputs goes
 
-  struct Scratch {
-    Buffer<T> apart;  // [kProductRows][ld_input]: one direction's dX, before its mask
-    Buffer<int64_t> rows;
-  };
-  // Whether a layer's dX is added to, or masked.
-  bool apart(Size layer) const { return apart_ || (layer == 0 && tape_.ids != nullptr); }
   Flow<T> &flow_of(const Job &job) { return flows_[job.layer * pack_.directions + job.direction]; }
 
   void work(Share &share) {
@@ -60,8 +51,8 @@ template <class T> class Backward {
       const Size jobs = schedule_.jobs(stage);
       if (pack_.merges() && schedule_.job(stage, 0).end == clock_.steps()) {
         const Size layer = schedule_.job(stage, 0).layer;
-        unmerge_gradient(tape_, layer, layer + 1 == pack_.layers ? nullptr : dinput_[layer].data(), args_.dy,
-                         share.member, dsides_.data());
+        unmerge_gradient(tape_, layer, layer + 1 == pack_.layers ? nullptr : inputs_.of_outputs(layer),
+                         args_.dy, share.member, dsides_.data());
         if (!crew_.meet(share)) return;
       }
       for (Size j = share.job; j < jobs; j += share.jobs)
@@ -70,13 +61,19 @@ template <class T> class Backward {
       for (Size j = 0; j < jobs; ++j) {
         const Job job = schedule_.job(stage, j);
         const WeightGradients<T> &out = args_.weights[job.layer * pack_.directions + job.direction];
-        sums_.add(job, flow_of(job).gradients(pack_.normed), flow_of(job).doutputs.data(), out, share.member,
-                  [&] { return crew_.go_on(share); });
-        input_gradient(job, share);
+        const ChunkGradients<T> d = flow_of(job).gradients(pack_.normed);
+        const auto go_on = [&] { return crew_.go_on(share); };
+        sums_.add(job, d, flow_of(job).doutputs.data(), out, share.member, go_on);
+        norms_.add(job, share.member);
+        if (job.layer > 0 || !sums_.table().used()) inputs_.add(job, d.input, share.member, go_on);
       }
       if (!crew_.end_stage(share, true)) return;
     }
-    if (sums_.table().used()) table_gradients(share);
+    const auto go_on = [&] { return crew_.go_on(share); };
+    for (Size d = 0; sums_.table().used() && d < pack_.directions; ++d) {
+      sums_.add_table(d, args_.weights[d], share.member, go_on);
+      inputs_.add_table(sums_.table(), d, share.member, go_on);
+    }
   }
 
   bool recur(const Job &job, Share &share) {
@@ -134,7 +131,7 @@ template <class T> class Backward {
       k.weights = weights.project_back.data();
     }
     k.options = &weights.options;
-    k.ld = tape_.ld;
+    k.ld = outputs ? tape_.ld_out : tape_.ld;
     return k;
   }
 
@@ -167,13 +164,19 @@ template <class T> class Backward {
       k.a = flow.carried.data() + n0 * row + back.first * pack_.padded;
     else
       k.a = dhidden_at(job, s + 1, n0, back.first);
-    if (phase == first_phase_) output_gradient(job, s, n0, k, scratch_[share.member.id]);
+    if (phase == first_phase_) {
+      output_gradient(job, s, n0, k, rows_[share.member.id].data());
+      k.record = norms_.at(job, s, n0);
+    }
+    set_mask(job, phase, n0, k);
+    k.draws = tape_.draws(job.layer, job.direction, s, n0);
     if (phase == kProjection) {
       k.gates = history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
       k.dgates = doutputs_at(job, s) + n0 * tape_.ld_out;
       k.ld_gates = tape_.ld_out;
       k.dh = flow.dp.data() + n0 * k.padded;
       k.limit = pack_.limit;
+      k.options = &pack_.at(job.layer, job.direction).project_options;
       return pack_.kernels.backward_project(k);
     }
     k.gates = history.gates.data() + (clock_.offset(s) + n0) * row;
@@ -192,33 +195,33 @@ template <class T> class Backward {
     pack_.kernels.backward[pack_.general][int(pack_.cell.kind)][phase](k);
   }
 
+  // The mask of the state that W_hh saw, of a product with it.
+  void set_mask(const Job &job, int phase, Size n0, BackwardStep<T> &k) {
+    const T *mask = tape_.at(job.layer, job.direction).recurrent_mask.data();
+    const bool recurrent =
+        pack_.projects() ? phase == first_phase_ : pack_.cell.forward[phase].source != Source::inner;
+    if (mask != nullptr && recurrent) k.mask = mask + n0 * tape_.ld_out;
+  }
+
   // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward
   // clock's order).
-  void output_gradient(const Job &job, Size s, Size n0, BackwardStep<T> &k, Scratch &scratch) const {
+  void output_gradient(const Job &job, Size s, Size n0, BackwardStep<T> &k, int64_t *rows) const {
     const bool last = job.layer + 1 == pack_.layers, reverse = job.direction == 1;
     if (last && args_.dy == nullptr) return;
     const bool top = last && !pack_.merges();
-    const Size above = top ? pack_.layers : kInner;
-    const T *from = top ? args_.dy : pack_.merges() ? dsides_.data() : dinput_[job.layer].data();
+    const Size above = top ? pack_.layers : InputGradients<T>::kInner;
+    const T *from = top ? args_.dy : pack_.merges() ? dsides_.data() : inputs_.of_outputs(job.layer);
     k.ldy = pack_.directions * pack_.outputs;
     k.dy = from + job.direction * pack_.outputs;
     if (!clock_.ragged()) {
-      k.dy += input_row(above, reverse, s, n0) * k.ldy;
+      k.dy += inputs_.row(above, reverse, s, n0) * k.ldy;
       if (top && tape_.order == Order::rows_first) k.ldy *= tape_.steps;
     } else if (!top && !reverse) {
       k.dy += (clock_.offset(s) + n0) * k.ldy;
     } else {
-      k.dy_rows = scratch.rows.data();
-      for (Size n = 0; n < k.rows; ++n) scratch.rows.data()[n] = input_row(above, reverse, s, n0 + n);
+      k.dy_rows = rows;
+      for (Size n = 0; n < k.rows; ++n) rows[n] = inputs_.row(above, reverse, s, n0 + n);
     }
-  }
-
-  // Row of the gradient of a layer's input: that of x for the first, the user's order for dy (the "input" of
-  // no layer), else the forward clock's.
-  Size input_row(Size layer, bool reverse, Size s, Size n) const {
-    const Size time = clock_.time(reverse, s, n);
-    if (layer == 0) return tape_.x_row(reverse, s, n);
-    return layer == pack_.layers ? tape_.user_row(time, n) : clock_.offset(time) + n;
   }
 
   // What the product of the chunk before it reads of the chunk's first step.
@@ -237,81 +240,9 @@ template <class T> class Backward {
       k.rows = n1 - n0;
       k.a = dhidden_at(job, 0, n0, pack_.cell.backward[0].first);
       k.dh = (pack_.projects() ? flow_of(job).dp : flow_of(job).dh).data() + n0 * k.padded;
+      set_mask(job, first_phase_, n0, k);
       pack_.kernels.backward_state(k);
     });
-  }
-
-  // This thread's columns of dX = d(gates) W_ih, summed over the directions. Each direction's sum begins from
-  // zero and is then added: which of the two comes first depends on where the chunks end.
-  void input_gradient(const Job &job, const Share &share) {
-    if (job.layer == 0 && (args_.dx == nullptr || sums_.table().used())) return;
-    const bool apart = this->apart(job.layer);
-    const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
-    const Size row = pack_.row(), lanes2 = 2 * pack_.kernels.lanes, width = weights.inputs;
-    const Member member = share.member;
-    Scratch &scratch = scratch_[member.id];
-    T *dx = job.layer == 0 ? args_.dx : dinput_[job.layer - 1].data();
-    GemmArgs<T> gemm{};
-    gemm.cols = width;
-    gemm.depth = pack_.cell.projected * pack_.padded;
-    gemm.lda = row;
-    gemm.b = weights.input_back.data();
-    const Size strips = (width + lanes2 - 1) / lanes2;
-    gemm.strip_begin = strips * member.id / member.threads;
-    gemm.strip_end = strips * (member.id + 1) / member.threads;
-    const Size col0 = gemm.strip_begin * lanes2, col1 = std::min(width, gemm.strip_end * lanes2);
-    if (col0 >= col1) return;
-    gemm.c = apart ? scratch.apart.data() : dx;
-    gemm.ldc = apart ? ld_input_ : width;
-    gemm.c_rows = apart ? nullptr : scratch.rows.data();
-    gemm.start = Start::zero;
-    const Size most = std::min(kProductRows, plan_.piece);
-    for (RowWalk walk(clock_, job.begin, job.end, 0, clock_.rows()); !walk.done() && crew_.go_on(share);) {
-      const RowWalk begin = walk;
-      gemm.a = flow_of(job).gradients(pack_.normed).input + (walk.index() - clock_.offset(job.begin)) * row;
-      for (gemm.rows = 0; gemm.rows < most && !walk.done(); walk.next())
-        scratch.rows.data()[gemm.rows++] = input_row(job.layer, job.direction == 1, walk.s, walk.n);
-      pack_.kernels.gemm(gemm);
-      if (!apart) continue;
-      if (job.layer > 0 && tape_.dropout.active()) mask(begin, gemm.rows, job, scratch);
-      for (Size i = 0; i < gemm.rows; ++i) {
-        const T *from = scratch.apart.data() + i * ld_input_;
-        T *to = dx + scratch.rows.data()[i] * width;
-        for (Size k = col0; k < col1; ++k) to[k] += from[k];
-      }
-    }
-  }
-
-  // After the last chunk: this thread's part of dW_ih and of the table's gradient, from each id's sums.
-  void table_gradients(const Share &share) {
-    const auto go_on = [&] { return crew_.go_on(share); };
-    const Size lanes2 = 2 * pack_.kernels.lanes, strips = (pack_.inputs + lanes2 - 1) / lanes2;
-    for (Size d = 0; d < pack_.directions; ++d) {
-      sums_.add_table(d, args_.weights[d], share.member, go_on);
-      if (args_.dx == nullptr) continue;
-      GemmArgs<T> gemm{};
-      gemm.cols = gemm.ldc = pack_.inputs;
-      gemm.depth = pack_.cell.projected * pack_.padded;
-      gemm.lda = pack_.row();
-      gemm.b = pack_.at(0, d).input_back.data();
-      gemm.strip_begin = strips * share.member.id / share.member.threads;
-      gemm.strip_end = strips * (share.member.id + 1) / share.member.threads;
-      gemm.start = Start::zero;
-      gemm.add = true;
-      for (Size v = 0; v < tape_.table && go_on(); v += kProductRows) {
-        gemm.rows = std::min(kProductRows, tape_.table - v);
-        gemm.a = sums_.table().row(d, v);
-        gemm.c = args_.dx + v * gemm.ldc;
-        pack_.kernels.gemm(gemm);
-      }
-    }
-  }
-
-  void mask(RowWalk walk, Size count, const Job &job, Scratch &scratch) const {
-    for (Size i = 0; i < count; ++i, walk.next())
-      tape_.dropout.apply(pack_.kernels, job.layer - 1, clock_.time(job.direction == 1, walk.s, walk.n),
-                          clock_.user(walk.n), scratch.apart.data() + i * ld_input_,
-                          pack_.at(job.layer, 0).inputs);
   }
 
   const BackwardArgs<T> &args_;
@@ -321,13 +252,12 @@ template <class T> class Backward {
   const Plan plan_;
   const Schedule schedule_;
   const int first_phase_;  // of a step
-  const bool apart_;  // every layer's dX is added to, or masked
   WeightGradientSum<T> sums_;
+  InputGradients<T> inputs_;
+  GradNorms<T> norms_;
   std::vector<Flow<T>> flows_;
-  std::vector<Buffer<T>> dinput_;  // [layers - 1] of [total][width]: dX of layers 1, 2, ...
   Buffer<T> dsides_;  // [total][D*R] of a layer whose outputs are merged, as dX is otherwise
-  Size ld_input_;
-  std::vector<Scratch> scratch_;
+  std::vector<Buffer<int64_t>> rows_;  // [threads] of [N]
   Crew crew_;
 };
 

@@ -12,17 +12,17 @@ namespace pyrnnfast {
 constexpr int kMaxSlots = 4;
 constexpr int kNone = -1;
 
-enum class Source { hidden, reset };  // a phase's product reads h' or r * h' (Jordan: o' or h)
+enum class Source { hidden, reset, inner };  // a phase's product reads h' (Jordan: o'), r * h' or Jordan's h
 
 struct ForwardPhase {
   Source source;
   int first, last;  // slots that the product feeds
-  int width;        // vectors in a strip of its weights
+  int width;  // vectors in a strip of its weights
 };
 
 struct BackwardPhase {
   int first, last;  // slots whose gradients the product reads
-  bool following;   // those of the following step, or (false) of this step
+  bool following;  // those of the following step, or (false) of this step
 };
 
 struct Cell {
@@ -30,7 +30,7 @@ struct Cell {
   const char *name;
   int gates, slots, projected;
   int input_gate[kMaxSlots], hidden_gate[kMaxSlots];  // gate (row block of W_ih, W_hh) of each slot
-  bool cell_state, reset_state;                       // keeps c; keeps r * h', Jordan: h
+  bool cell_state, reset_state;  // keeps c; keeps r * h', Jordan: h
   int phases;
   ForwardPhase forward[kMaxPhases];
   BackwardPhase backward[kMaxPhases];
@@ -125,7 +125,7 @@ constexpr Cell kCells[kCellKinds] = {
      false,
      true,
      2,
-     {{Source::hidden, 0, 1, 2}, {Source::reset, 1, 2, 2}},
+     {{Source::hidden, 0, 1, 2}, {Source::inner, 1, 2, 2}},
      {{0, 1, true}, {1, 2, false}}},
 };
 

@@ -41,6 +41,7 @@ class Clock {
   Size active(Size s) const { return s < steps_ ? offset_[s + 1] - offset_[s] : 0; }
   Size length(Size n) const { return length_[n]; }
   Size user(Size n) const { return order_[n]; }  // the user's index of a sorted row
+  const int64_t *users(Size n) const { return order_.data() + n; }
   Size time(bool reverse, Size s, Size n) const { return reverse ? length_[n] - 1 - s : s; }
 
   // Sorted rows [row_begin(i), row_begin(i + 1)) are part i of `parts`, of about equal summed length.

@@ -131,7 +131,8 @@ template <class T> class Forward {
   bool product(const Job &job, Size s, int phase, Share &share, Scratch<T> &scratch) {
     crew_.in_pieces(share, share.row_begin, std::min(share.row_end, clock_.active(s)), plan_.piece,
                     [&](Size n0, Size n1) {
-                      const ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
+                      ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
+                      drop(job, phase, n0, k, scratch);
                       LayerNorm<T>(tape_, job).product(s, phase, n0, k, share);
                     });
     return crew_.meet_units(share);
@@ -151,11 +152,15 @@ template <class T> class Forward {
   void step(const Job &job, Size s, int phase, const Share &share, Size n0, Size n1, Scratch<T> &scratch) {
     if (phase == pack_.cell.phases) return project_step(job, s, share, n0, n1, scratch);
     ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
+    if (args_.training) k.draws = tape_.draws(job.layer, job.direction, s, n0);
     const auto &kernels = pack_.kernels.forward[pack_.general][int(pack_.cell.kind)];
-    if (pack_.normed) LayerNorm<T>(tape_, job).hidden(s, phase, n0, k);
+    if (pack_.normed)
+      LayerNorm<T>(tape_, job).hidden(s, phase, n0, k);
+    else
+      drop(job, phase, n0, k, scratch);
     kernels[phase](k);
     if (pack_.normed && pack_.cell.cell_state) {
-      k.c_normed = LayerNorm<T>(tape_, job).cell(s, n0, n1);
+      LayerNorm<T>(tape_, job).cell(s, n0, n1);
       kernels[1](k);
     }
     if (args_.cells != nullptr && job.layer + 1 == pack_.layers) put_cells(job, s, n0, k);
@@ -224,6 +229,9 @@ template <class T> class Forward {
     k.h_next = history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
     k.ld = tape_.ld_out;
     k.limit = pack_.limit;
+    k.h_prev = history.p_before(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
+    k.options = &pack_.at(job.layer, job.direction).project_options;
+    if (args_.training) k.draws = tape_.draws(job.layer, job.direction, s, n0);
     put_outputs(job, s, n0, k, scratch);
     pack_.kernels.project(k);
   }
@@ -243,6 +251,25 @@ template <class T> class Forward {
         if (tape_.order == Order::rows_first) k.ldy *= tape_.steps;
       }
     }
+  }
+
+  // The rows of a product's source, masked. Threads that split units each make all of them: that is sooner
+  // done than a barrier.
+  void drop(const Job &job, int phase, Size n0, ForwardStep<T> &k, Scratch<T> &scratch) {
+    const T *mask = tape_.at(job.layer, job.direction).recurrent_mask.data();
+    if (mask == nullptr || pack_.cell.forward[phase].source == Source::inner) return;
+    T *out = scratch.dropped.data();
+    for (Size n = 0; n < k.rows; ++n)
+      pack_.kernels.mask(k.a + n * k.lda, mask + (n0 + n) * tape_.ld_out, out + n * k.lda, k.depth);
+    k.a = out;
+  }
+
+  // The rows of a product's source, masked. Threads that split units each make all of them: that is sooner
+  // done than a barrier.
+  const T *drop(const ForwardStep<T> &k, const T *mask, T *out) const {
+    for (Size n = 0; n < k.rows; ++n)
+      pack_.kernels.mask(k.a + n * k.lda, mask + n * k.ld, out + n * k.lda, k.depth);
+    return out;
   }
 
   const ForwardArgs<T> &args_;

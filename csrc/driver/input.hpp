@@ -19,6 +19,22 @@ template <class T> class LayerInput {
 
   // Copies the input of step s and sorted row n of this direction's clock to dst.
   void gather(Size s, Size n, T *dst) const {
+    gather_whole(s, n, dst);
+    if (layer_ < tape_.pack->layers) mask(s, n, dst);
+  }
+
+  // Dropout of such a row in training: the same factors for its gradient.
+  void mask(Size s, Size n, T *row) const {
+    const KernelTable<T> &kernels = tape_.pack->kernels;
+    const Clock &clock = tape_.clock;
+    if (layer_ > 0 && tape_.dropout.active())
+      tape_.dropout.apply(kernels, layer_ - 1, clock.time(reverse_, s, n), clock.user(n), row, width());
+    if (const T *factors = tape_.at(layer_, reverse_).input_mask.data())
+      kernels.mask(row, factors + n * width(), row, width());
+  }
+
+ private:
+  void gather_whole(Size s, Size n, T *dst) const {
     const Clock &clock = tape_.clock;
     if (layer_ == 0) {
       std::memcpy(dst, tape_.x_at(reverse_, s, n), std::size_t(width()) * sizeof(T));
@@ -35,11 +51,8 @@ template <class T> class LayerInput {
       else
         std::memcpy(dst + d * R, from, std::size_t(R) * sizeof(T));
     }
-    if (tape_.dropout.active() && layer_ < pack.layers)
-      tape_.dropout.apply(pack.kernels, layer_ - 1, time, clock.user(n), dst, width());
   }
 
- private:
   Tape<T> &tape_;
   Size layer_;
   bool reverse_;

@@ -13,22 +13,24 @@
 namespace pyrnnfast {
 
 // What backward keeps of a chunk: gradients of the projection and of the recurrent products in their slots,
-// and of c after gain and bias.
+// and, by way of h, of the new c, after gain and bias and before the normalisation.
 template <class T> struct NormFlow {
   Buffer<T> input, hidden;  // [rows][row]
-  Buffer<T> cell;           // [rows][Hp] LSTM
+  Buffer<T> cell, cell_raw;  // [rows][Hp] LSTM
 
   NormFlow() = default;
   NormFlow(const Pack<T> &pack, Size rows)
       : input(rows * pack.row()), hidden(rows * pack.row()),
-        cell(pack.cell.cell_state ? rows * pack.padded : 0) {}
+        cell(pack.cell.cell_state ? rows * pack.padded : 0),
+        cell_raw(pack.cell.cell_state ? rows * pack.padded : 0) {}
 };
 
 template <class T> class LayerNorm {
  public:
   LayerNorm(Tape<T> &tape, const Job &job)
       : pack_(*tape.pack), cell_(pack_.cell), weights_(pack_.at(job.layer, job.direction)),
-        history_(tape.at(job.layer, job.direction)), clock_(tape.clock), ld_(tape.ld) {}
+        history_(tape.at(job.layer, job.direction)), clock_(tape.clock), tape_(tape), job_(job),
+        ld_(tape.ld) {}
 
   // --- Forward: sorted rows [n0, n1) of step s
 
@@ -84,16 +86,15 @@ template <class T> class LayerNorm {
     k.group_begin = 0;
     k.group_end = pack_.groups;
     k.keep = true;
+    if (cell_.cell_state) k.c_normed = cell_at(s, n0);
   }
-  // Returns c of these rows, normalised.
-  const T *cell(Size s, Size n0, Size n1) {
+  // The new c of these rows.
+  void cell(Size s, Size n0, Size n1) {
     NormArgs<T> n = sizes<NormArgs<T>>(n1 - n0, 1);
     n.x = cell_at(s, n0);
     n.ld = ld_;
     n.scale = history_.normed.cell_scale.data() + index(s, n0);
-    std::copy_n(history_.c_at(clock_, s, ld_) + n0 * ld_, (n1 - n0) * ld_, n.x);
     pack_.kernels.normalize(n);
-    return n.x;
   }
   T *cell_at(Size s, Size n) { return history_.normed.cell.data() + index(s, n) * ld_; }
 
@@ -102,7 +103,7 @@ template <class T> class LayerNorm {
   // After a phase of step s: rows [n0, n1), the first of which is row `at` of the chunk.
   void back(Size s, int phase, Size n0, Size n1, Size at, T *dgates, T *dc, NormFlow<T> &flow) {
     dgates += at * pack_.row();
-    if (cell_.cell_state) cell_back(s, n0, n1, dgates, flow.cell.data() + at * pack_.padded, dc);
+    if (cell_.cell_state) cell_back(s, n0, n1, at, dgates, dc, flow);
     const int product = cell_.phases - 1 - phase;  // forward's phases run the other way round
     const Size first = cell_.forward[product].first, to = first * pack_.padded;
     NormBackwardArgs<T> n = sizes<NormBackwardArgs<T>>(n1 - n0, cell_.forward[product].last - first);
@@ -124,17 +125,16 @@ template <class T> class LayerNorm {
   }
 
  private:
-  // The gradient of c is whole now: from it to those of the gates.
-  void cell_back(Size s, Size n0, Size n1, T *dgates, const T *dcell, T *dc) {
+  // From the gradient of the c that h saw, whole now, to those of the gates.
+  void cell_back(Size s, Size n0, Size n1, Size at, T *dgates, T *dc, NormFlow<T> &flow) {
     NormBackwardArgs<T> n = sizes<NormBackwardArgs<T>>(n1 - n0, 1);
     n.x = cell_at(s, n0);
     n.ld = ld_;
     n.scale = history_.normed.cell_scale.data() + index(s, n0);
     n.gain = weights_.cell_norm.data();
-    n.dy = dcell;
-    n.dx = dc + n0 * pack_.padded;
+    n.dy = flow.cell.data() + at * pack_.padded;
+    n.dx = flow.cell_raw.data() + at * pack_.padded;
     n.ld_dy = n.ld_dx = pack_.padded;
-    n.add = true;
     pack_.kernels.normalize_back(n);
     BackwardStep<T> k{};
     k.rows = n.rows;
@@ -147,7 +147,9 @@ template <class T> class LayerNorm {
     k.c_prev = history_.c_before(clock_, s, ld_) + n0 * ld_;
     k.c_next = history_.c_at(clock_, s, ld_) + n0 * ld_;
     k.ld = ld_;
-    k.dc = n.dx;
+    k.dc = dc + n0 * pack_.padded;
+    k.dc_normed = n.dx;
+    k.draws = tape_.draws(job_.layer, job_.direction, s, n0);
     k.options = &weights_.options;
     pack_.kernels.backward[pack_.general][int(cell_.kind)][1](k);
   }
@@ -168,6 +170,8 @@ template <class T> class LayerNorm {
   const LayerPack<T> &weights_;
   History<T> &history_;
   const Clock &clock_;
+  const Tape<T> &tape_;
+  const Job job_;
   const Size ld_;
 };
 

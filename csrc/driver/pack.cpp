@@ -117,7 +117,8 @@ void Pack<T>::add_backward(const LayerWeights<T> &w, LayerPack<T> &out,
 
 template <class T>
 void Pack<T>::add_options(const LayerWeights<T> &w, const Options<T> &options, LayerPack<T> &out) const {
-  out.options = options;
+  out.options = out.project_options = options;
+  if (projects()) out.options.zoneout[1] = 0;  // h is zoned where it is whole
   if (w.peephole == nullptr) return;
   out.peephole = Buffer<T>(3 * padded, true);
   for (int k = 0; k < 3; ++k) std::copy_n(w.peephole + k * hidden, hidden, out.peephole.data() + k * padded);

@@ -39,7 +39,7 @@ template <class T> struct LayerPack {
   // [slot of the phase][Hp].
   Buffer<T> input_gain, hidden_gain, no_bias;  // [slots][Hp]; zeros
   Buffer<T> cell_norm;  // [2][Hp] gain and bias of c
-  Options<T> options{};  // of the general instantiation
+  Options<T> options{}, project_options{};  // of the general instantiation; of a projection
 };
 
 enum class Merge { concat, sum, mean, mul };  // of two directions' outputs

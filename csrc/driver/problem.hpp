@@ -50,6 +50,7 @@ template <class T> struct BackwardArgs {
   std::vector<WeightGradients<T>> weights;  // [L * D]
   int threads;
   std::function<bool()> interrupted;
+  double *grad_norms = nullptr;  // [L*D][T] out: norm of dL/dh at each step; null: not wanted
   const T *dcells = nullptr;  // [T][N][D*H] in; null: zero. Read as dy
 };
 

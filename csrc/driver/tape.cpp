@@ -73,8 +73,10 @@ Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
   begin_states(args, tape);
   ld_input = row_stride<T>(pack.widest());
   const Size gathered = std::min(kProductRows, plan.chunk * tape.rows);
+  const Size dropped = tape.dropout.recurrent > 0 ? std::min(plan.piece, tape.rows) * tape.ld : 0;
   for (int i = 0; i < plan.threads; ++i)
-    scratch.push_back({Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows))});
+    scratch.push_back(
+        {Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows)), Buffer<T>(dropped)});
 }
 
 template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
@@ -90,6 +92,15 @@ template <class T> Tape<T> new_tape(const ForwardArgs<T> &args) {
                row_stride<T>(args.pack->padded_outputs),
                {}};
   tape.histories.resize(args.pack->layers * args.pack->directions);
+  for (std::size_t i = 0; i < tape.histories.size(); ++i) {
+    const auto mask = [&](double p, Purpose purpose, Size count, Size stride) {
+      return args.dropout.sequence_mask(args.pack->kernels, p, purpose, Size(i), tape.clock, count, stride);
+    };
+    const LayerDropout<T> &p = args.dropout;
+    const Size inputs = args.pack->packs[i].inputs;
+    tape.histories[i].input_mask = mask(p.input, Purpose::input, inputs, inputs);
+    tape.histories[i].recurrent_mask = mask(p.recurrent, Purpose::recurrent, args.pack->outputs, tape.ld_out);
+  }
   tape.order = args.order;
   tape.x_next = args.x_next < 0 ? args.pack->inputs : args.x_next;
   tape.x_step = args.x_step < 0 ? args.rows * args.pack->inputs : args.x_step;

@@ -2,6 +2,7 @@
 // last state.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -31,6 +32,7 @@ template <class T> struct History {
   Buffer<T> c;       // LSTM. training: [total][ld] cell states; inference: [N][ld]
   Buffer<T> reset;   // GRU with reset before. training: [total][ld] r * h'; inference: [N][ld]
   Buffer<T> p0, p;   // with a projection: its states, as h0 and h, which are what it projects
+  Buffer<T> input_mask, recurrent_mask;  // [N][C of the layer], [N][ld_out], sorted: factors; empty: none
   NormHistory<T> normed;
   bool whole_h = false, whole_p = false, training = false;
 
@@ -55,19 +57,42 @@ template <class T> struct History {
   }
 };
 
-// Dropout between layers: kept values are multiplied by 1 / (1 - p).
+// What draws are for: the upper half of the last word of Philox's counter (2: sampling).
+enum class Purpose : uint32_t { between_layers = 1, input = 3, recurrent = 4, zoneout = 5 };  // 6: of h
+
+// Dropout: kept values are multiplied by 1 / (1 - p).
 template <class T> struct LayerDropout {
-  double p = 0;
+  double p = 0;  // of what a layer gives to the one above, each step anew
   uint64_t seed = 0;
+  // The same at each step of a sequence (Gal & Ghahramani 2016): of a layer's input, of h' in its recurrent
+  // product.
+  double input = 0, recurrent = 0;
 
   bool active() const { return p > 0; }
   // Applies the mask of the outputs of `layer` at the user's time and row.
   void apply(const KernelTable<T> &kernels, Size layer, Size time, Size row, T *x, Size count) const {
-    constexpr uint32_t purpose = 1u << 16;
-    const double threshold = p * 4294967296.0;
-    const DropoutArgs args{seed, uint32_t(time), uint32_t(row), uint32_t(layer) + purpose,
+    drop(kernels, p, Purpose::between_layers, layer, time, row, x, count);
+  }
+  // The factors of every row's `count` units, the same at each step, `stride` apart; empty where p is 0.
+  Buffer<T> sequence_mask(const KernelTable<T> &kernels, double probability, Purpose purpose, Size run,
+                          const Clock &clock, Size count, Size stride) const {
+    if (probability == 0) return {};
+    Buffer<T> factors(clock.rows() * stride, true);
+    for (Size n = 0; n < clock.rows(); ++n) {
+      T *row = factors.data() + n * stride;
+      std::fill_n(row, count, T(1));
+      drop(kernels, probability, purpose, run, 0, clock.user(n), row, count);
+    }
+    return factors;
+  }
+
+ private:
+  void drop(const KernelTable<T> &kernels, double probability, Purpose purpose, Size number, Size time,
+            Size row, T *x, Size count) const {
+    const double threshold = probability * 4294967296.0;
+    const DropoutArgs args{seed, uint32_t(time), uint32_t(row), uint32_t(number) + (uint32_t(purpose) << 16),
                            threshold >= 4294967295.0 ? 0xFFFFFFFFu : uint32_t(threshold)};
-    kernels.dropout(args, p < 1 ? T(1.0 / (1.0 - p)) : T(0), x, count);
+    kernels.dropout(args, probability < 1 ? T(1.0 / (1.0 - probability)) : T(0), x, count);
   }
 };
 
@@ -108,8 +133,10 @@ template <class T> struct Tape {
     return x + time * x_step + clock.user(n) * x_next;
   }
   // Whether the table is projected whole, instead of the rows that are read. A row that is read once or twice
-  // is not worth its share of two more buffers.
-  bool by_table() const { return ids != nullptr && !pack->normed && 2 * table <= clock.total(); }
+  // is not worth its share of two more buffers; and a masked row is another one for each sequence.
+  bool by_table() const {
+    return ids != nullptr && !pack->normed && dropout.input == 0 && 2 * table <= clock.total();
+  }
 
   // Elements of a tape in training, without a projection: all of a layer's and direction's history, each
   // piece aligned.
@@ -117,6 +144,12 @@ template <class T> struct Tape {
     const Size ld = row_stride<T>(padded), row = row_stride<T>(cell.slots * padded);
     const Size kept = 1 + cell.cell_state;
     return runs * (rows * ld * kept + total * (row + ld * (kept + cell.reset_state)));
+  }
+
+  // Where the draws of the rows from n0 on stand, at step s in training.
+  Draws draws(Size layer, Size direction, Size s, Size n0) const {
+    const Size run = layer * pack->directions + direction;
+    return {dropout.seed, uint32_t(s), uint32_t(run) + (uint32_t(Purpose::zoneout) << 16), clock.users(n0)};
   }
 
   History<T> &at(Size layer, Size direction) { return histories[layer * pack->directions + direction]; }

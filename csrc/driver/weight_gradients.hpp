@@ -130,12 +130,16 @@ template <class T> class WeightGradientSum {
     const History<T> &history = tape_.at(job.layer, job.direction);
     for (int p = 0; p < (out.weight_hh ? cell.phases : 0); ++p) {
       const ForwardPhase &phase = cell.forward[p];
-      const bool reset = phase.source == Source::reset;
+      const bool reset = phase.source != Source::hidden;
       const Size width = reset ? pack_.hidden : pack_.outputs;
+      const T *mask = phase.source == Source::inner ? nullptr : history.recurrent_mask.data();
       pack_source(count, width, scratch, [&, walk = start](Size, T *dst) mutable {
-        std::copy_n(reset ? history.reset.data() + walk.index() * tape_.ld
-                          : tape_.out_before(job.layer, job.direction, walk.s) + walk.n * tape_.ld_out,
-                    width, dst);
+        const T *from = reset ? history.reset.data() + walk.index() * tape_.ld
+                              : tape_.out_before(job.layer, job.direction, walk.s) + walk.n * tape_.ld_out;
+        if (mask == nullptr)
+          std::copy_n(from, width, dst);
+        else
+          pack_.kernels.mask(from, mask + walk.n * tape_.ld_out, dst, width);
         walk.next();
       });
       multiply(phase.first, phase.last, cell.hidden_gate, width, count, out.weight_hh, share, member, more,

@@ -85,6 +85,11 @@ inline Activated gate(const Options<real> &options, int which, vec sum) {
   return result;
 }
 
+// The gradient of a gate's sum from that of the gate, held to -grad_clip..grad_clip (Graves 2013).
+inline vec sum_gradient(const Options<real> &options, vec gradient, const Activated &gate) {
+  return clamp(gradient * gate.slope, -options.grad_clip, options.grad_clip);
+}
+
 // Whole arrays, for tests.
 void activate(const Activation<real> &f, const real *x, real *y, real *slope, Size count) {
   for (Size i = 0; i < count; i += kLanes) {

@@ -3,6 +3,7 @@
 
 #include "activation.hpp"
 #include "step.hpp"
+#include "zoneout.hpp"
 
 namespace pyrnnfast {
 namespace {
@@ -39,15 +40,16 @@ struct GeneralElmanForward : ElmanForward<false> {
   static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec sum = load(acc);
     if (s.keep) put_slot(s, row, 0, group, sum);
-    put_hidden(s, row, group, gate(*s.options, 0, sum).value);
+    put_zoned_hidden(s, row, group, gate(*s.options, 0, sum).value);
   }
 };
 
 struct GeneralElmanBackward : ElmanBackward<false> {
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec sum = get_slot(s.gates, s.ld_gates, s.padded, row, 0, group);
-    put_gradient(s, row, 0, group, load(acc) * gate(*s.options, 0, sum).slope);
-    store(s.dh + row * s.padded + group * kLanes, splat(0));
+    const Parts dh = parts(s, zone_h, row, group, load(acc));
+    put_gradient(s, row, 0, group, sum_gradient(*s.options, dh.after, gate(*s.options, 0, sum)));
+    store(s.dh + row * s.padded + group * kLanes, dh.before);
   }
 };
 

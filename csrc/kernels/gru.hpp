@@ -4,6 +4,7 @@
 
 #include "activation.hpp"
 #include "step.hpp"
+#include "zoneout.hpp"
 
 namespace pyrnnfast {
 namespace {
@@ -161,22 +162,23 @@ struct GeneralGruForward : GruForward {
   }
   static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec n = gate(*s.options, 1, load(acc)).value, z = gate(*s.options, 0, load(acc + kLanes)).value;
-    put_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
+    put_zoned_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
   }
 };
 
 struct GeneralGruBackward : GruBackward {
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const auto slot = [&](int k) { return get_slot(s.gates, s.ld_gates, s.padded, row, k, group); };
-    const vec dh = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Parts part = parts(s, zone_h, row, group, load(acc));
+    const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated n = gate(*s.options, 1, slot(0)), r = gate(*s.options, 0, slot(1));
     const Activated z = gate(*s.options, 0, slot(2));
-    const vec dn = dh * (splat(1) - z.value) * n.slope;
+    const vec dn = sum_gradient(*s.options, dh * (splat(1) - z.value), n);
     put_gradient(s, row, 0, group, dn);
-    put_gradient(s, row, 1, group, dn * slot(3) * r.slope);
-    put_gradient(s, row, 2, group, dh * (h_prev - n.value) * z.slope);
+    put_gradient(s, row, 1, group, sum_gradient(*s.options, dn * slot(3), r));
+    put_gradient(s, row, 2, group, sum_gradient(*s.options, dh * (h_prev - n.value), z));
     put_gradient(s, row, 3, group, dn * r.value);
-    store(s.dh + row * s.padded + group * kLanes, dh * z.value);
+    store(s.dh + row * s.padded + group * kLanes, fma(dh, z.value, part.before));
   }
 };
 
@@ -194,7 +196,7 @@ struct GeneralGruBeforeCandidate : GruBeforeCandidate {
     const vec sum = load(acc), n = gate(*s.options, 1, sum).value;
     const vec z = gate(*s.options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 1, group)).value;
     if (s.keep) put_slot(s, row, 2, group, sum);
-    put_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
+    put_zoned_hidden(s, row, group, blend(z, n, load(s.h_prev + row * s.ld + group * kLanes)));
   }
 };
 
@@ -203,11 +205,12 @@ struct GeneralGruBeforeBackward : GruBeforeBackward {
     const auto slot = [&](int which, int k) {
       return gate(*s.options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
     };
-    const vec dh = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Parts part = parts(s, zone_h, row, group, load(acc));
+    const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated z = slot(0, 1), n = slot(1, 2);
-    put_gradient(s, row, 1, group, dh * (h_prev - n.value) * z.slope);
-    put_gradient(s, row, 2, group, dh * (splat(1) - z.value) * n.slope);
-    store(s.dh + row * s.padded + group * kLanes, dh * z.value);
+    put_gradient(s, row, 1, group, sum_gradient(*s.options, dh * (h_prev - n.value), z));
+    put_gradient(s, row, 2, group, sum_gradient(*s.options, dh * (splat(1) - z.value), n));
+    store(s.dh + row * s.padded + group * kLanes, fma(dh, z.value, part.before));
   }
 };
 
@@ -216,7 +219,7 @@ struct GeneralGruBeforeReset : GruBeforeReset {
     const vec d = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated r = gate(*s.options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 0, group));
     real *dh = s.dh + row * s.padded + group * kLanes;
-    put_gradient(s, row, 0, group, d * h_prev * r.slope);
+    put_gradient(s, row, 0, group, sum_gradient(*s.options, d * h_prev, r));
     store(dh, fma(d, r.value, load(dh)));
   }
 };
@@ -228,7 +231,8 @@ struct GeneralOneGateForward : OneGateForward {
       put_slot(s, row, 0, group, g);
       put_slot(s, row, 1, group, n);
     }
-    put_hidden(s, row, group, blend(gate(*s.options, 0, g).value, h_prev, gate(*s.options, 1, n).value));
+    put_zoned_hidden(s, row, group,
+                     blend(gate(*s.options, 0, g).value, h_prev, gate(*s.options, 1, n).value));
   }
 };
 
@@ -237,11 +241,12 @@ struct GeneralOneGateBackward : OneGateBackward {
     const auto slot = [&](int k) {
       return gate(*s.options, k, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
     };
-    const vec dh = load(acc), h_prev = load(s.h_prev + row * s.ld + group * kLanes);
+    const Parts part = parts(s, zone_h, row, group, load(acc));
+    const vec dh = part.after, h_prev = load(s.h_prev + row * s.ld + group * kLanes);
     const Activated g = slot(0), n = slot(1);
-    put_gradient(s, row, 0, group, dh * (n.value - h_prev) * g.slope);
-    put_gradient(s, row, 1, group, dh * g.value * n.slope);
-    store(s.dh + row * s.padded + group * kLanes, dh * (splat(1) - g.value));
+    put_gradient(s, row, 0, group, sum_gradient(*s.options, dh * (n.value - h_prev), g));
+    put_gradient(s, row, 1, group, sum_gradient(*s.options, dh * g.value, n));
+    store(s.dh + row * s.padded + group * kLanes, fma(dh, splat(1) - g.value, part.before));
   }
 };
 

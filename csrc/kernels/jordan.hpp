@@ -5,6 +5,7 @@
 
 #include "activation.hpp"
 #include "step.hpp"
+#include "zoneout.hpp"
 
 namespace pyrnnfast {
 namespace {
@@ -17,6 +18,12 @@ template <bool general> inline Activated jordan_hidden(const Options<real> *opti
 template <bool general> inline Activated jordan_output(const Options<real> *options, vec sum) {
   if constexpr (general) return gate(*options, 1, sum);
   return {sum, splat(1)};
+}
+// The gradient of a sum.
+template <bool general> inline vec jordan_sum(const Options<real> *options, vec gradient,
+                                              const Activated &a) {
+  if constexpr (general) return sum_gradient(*options, gradient, a);
+  return gradient * a.slope;
 }
 
 template <bool general> struct JordanHidden {
@@ -37,7 +44,11 @@ template <bool general> struct JordanOutput {
   }
   static void finish(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
     if (s.keep) put_slot(s, row, 1, group, load(acc));
-    put_hidden(s, row, group, jordan_output<general>(s.options, load(acc)).value);
+    const vec o = jordan_output<general>(s.options, load(acc)).value;
+    if constexpr (general)
+      put_zoned_hidden(s, row, group, o);
+    else
+      put_hidden(s, row, group, o);
   }
 };
 
@@ -49,8 +60,11 @@ template <bool general> struct JordanOutputBackward {
   }
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec sum = get_slot(s.gates, s.ld_gates, s.padded, row, 1, group);
-    put_gradient(s, row, 1, group, load(acc) * jordan_output<general>(s.options, sum).slope);
-    store(s.dh + row * s.padded + group * kLanes, splat(0));
+    Parts d{load(acc), splat(0)};
+    if constexpr (general) d = parts(s, zone_h, row, group, d.after);
+    put_gradient(s, row, 1, group,
+                 jordan_sum<general>(s.options, d.after, jordan_output<general>(s.options, sum)));
+    store(s.dh + row * s.padded + group * kLanes, d.before);
   }
 };
 
@@ -59,7 +73,8 @@ template <bool general> struct JordanHiddenBackward {
   static void start(const BackwardStep<real> &, Size, Size, real *acc) { store(acc, splat(0)); }
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
     const vec sum = get_slot(s.gates, s.ld_gates, s.padded, row, 0, group);
-    put_gradient(s, row, 0, group, load(acc) * jordan_hidden<general>(s.options, sum).slope);
+    put_gradient(s, row, 0, group,
+                 jordan_sum<general>(s.options, load(acc), jordan_hidden<general>(s.options, sum)));
   }
 };
 

@@ -26,6 +26,7 @@ const KernelTable<real> PYRNNFAST_TABLE = {
     add_column_sums,
     add_product_sums,
     dropout,
+    mask,
     softmax_cross_entropy,
     adam,
     activate,

@@ -5,6 +5,7 @@
 
 #include "activation.hpp"
 #include "step.hpp"
+#include "zoneout.hpp"
 
 namespace pyrnnfast {
 namespace {
@@ -53,8 +54,9 @@ struct LstmBackward {
 };
 
 // With any activations f g h, of clipped sums; with peepholes i, f += p c' and o += p c in the sums (Gers et
-// al. 2002), or with f = 1 - i (coupled); with c held to a clip, at which it has no gradient. Slots keep the
-// sums.
+// al. 2002), or with f = 1 - i (coupled); with the new c held to a clip, at which it has no gradient. Slots
+// keep the sums. With zoneout h sees the new c, clipped but not yet zoned, and the peephole of o the one
+// after.
 struct GeneralLstmForward : LstmForward {
   static void finish(const ForwardStep<real> &s, Size row, Size group, real *acc) {
     const Options<real> &options = *s.options;
@@ -69,20 +71,23 @@ struct GeneralLstmForward : LstmForward {
     }
     const vec i = gate(options, 0, sum[0]).value;
     const vec f = options.coupled ? splat(1) - i : gate(options, 0, sum[1]).value;
-    const vec c =
+    const vec c_new =
         clamp(fma(f, c_prev, i * gate(options, 1, sum[2]).value), -options.cell_clip, options.cell_clip);
+    const vec c = zoned(s, zone_c, row, group, c_prev, c_new);
     store(s.c_next + state, c);
+    if (options.normed) store(s.c_normed + state, c_new);
     if (p != nullptr) sum[3] = fma(load(p + 2 * s.padded), c, sum[3]);
     if (s.keep)
       for (int slot = 0; slot < 4; ++slot) put_slot(s, row, slot, group, sum[slot]);
     store(acc, sum[3]);
+    store(acc + kLanes, c_new);
   }
   static void output(const ForwardStep<real> &s, Size row, Size group, const real *acc) {
-    if (s.options->normed) return;  // c has to be whole first
-    put_output(s, row, group, load(acc), load(s.c_next + row * s.ld + group * kLanes));
+    if (!s.options->normed) put_output(s, row, group, load(acc), load(acc + kLanes));  // else c must be whole
   }
   static void put_output(const ForwardStep<real> &s, Size row, Size group, vec sum, vec c) {
-    put_hidden(s, row, group, gate(*s.options, 0, sum).value * activated(s.options->activations[2], c).value);
+    put_zoned_hidden(s, row, group,
+                     gate(*s.options, 0, sum).value * activated(s.options->activations[2], c).value);
   }
 };
 
@@ -106,54 +111,79 @@ struct NormedLstmOutput {
 
 struct GeneralLstmBackward : LstmBackward {
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
+    const Size at = row * s.padded + group * kLanes;
+    const Parts dh = parts(s, zone_h, row, group, load(acc));
+    store(s.dh + at, dh.before);
+    if (s.options->normed) {
+      const real *normed = s.c_normed + row * s.ld + group * kLanes;
+      const vec dc =
+          through_output(s, row, group, dh.after, normed_cell(*s.options, normed, s.padded, group));
+      store(s.dc_normed + at, keep_lanes(dc, s.hidden - group * kLanes));
+    } else {
+      const NewCell cell(s, row, group);
+      through_cell(s, row, group, cell, through_output(s, row, group, dh.after, cell.c));
+    }
+  }
+
+  // The gates of a step, and the c that it made, before zoneout.
+  struct NewCell {
+    vec c_prev;
+    Activated i, f, g;
+    vec c;
+    NewCell(const BackwardStep<real> &s, Size row, Size group) {
+      const Options<real> &options = *s.options;
+      const auto slot = [&](int which, int k) {
+        return gate(options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
+      };
+      c_prev = load(s.c_prev + row * s.ld + group * kLanes);
+      i = slot(0, 0);
+      f = options.coupled ? Activated{splat(1) - i.value, splat(0)} : slot(0, 1);
+      g = slot(1, 2);
+      c = clamp(fma(f.value, c_prev, i.value * g.value), -options.cell_clip, options.cell_clip);
+    }
+  };
+
+  // From the gradient of h to that of the c that it saw, and of o's sum.
+  static vec through_output(const BackwardStep<real> &s, Size row, Size group, vec dh, vec c) {
     const Options<real> &options = *s.options;
-    const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;
-    const vec dh = load(acc), c = options.normed ? normed_cell(options, s.c_normed + state, s.padded, group)
-                                                 : load(s.c_next + state);
     const Activated o = gate(options, 0, get_slot(s.gates, s.ld_gates, s.padded, row, 3, group));
     const Activated h = activated(options.activations[2], c);
-    const vec da_o = dh * h.value * o.slope;
-    put_gradient(s, row, 3, group, da_o);
-    store(s.dh + at, splat(0));
-    if (options.normed)
-      store(s.dc_normed + at, keep_lanes(dh * o.value * h.slope, s.hidden - group * kLanes));
-    else
-      through_cell(s, row, group, fma(dh * o.value, h.slope, load(s.dc + at)), da_o);
+    put_gradient(s, row, 3, group, sum_gradient(options, dh * h.value, o));
+    return dh * o.value * h.slope;
   }
-  // From the gradients of c and of o's sum to those of the other sums and of c'.
-  static void through_cell(const BackwardStep<real> &s, Size row, Size group, vec dc, vec da_o) {
+
+  // From the gradient of the new c by way of h to those of the other sums and of c'.
+  static void through_cell(const BackwardStep<real> &s, Size row, Size group, const NewCell &cell, vec dc_h) {
     const Options<real> &options = *s.options;
-    const auto slot = [&](int which, int k) {
-      return gate(options, which, get_slot(s.gates, s.ld_gates, s.padded, row, k, group));
-    };
-    const Size at = row * s.padded + group * kLanes, state = row * s.ld + group * kLanes;
-    const vec c_prev = load(s.c_prev + state), c = load(s.c_next + state);
+    const Size at = row * s.padded + group * kLanes;
     const real *p = options.peephole == nullptr ? nullptr : options.peephole + group * kLanes;
-    const Activated i = slot(0, 0), g = slot(1, 2),
-                    f = options.coupled ? Activated{splat(1) - i.value, splat(0)} : slot(0, 1);
-    if (p != nullptr) dc = fma(da_o, load(p + 2 * s.padded), dc);
+    vec dc = load(s.dc + at);
+    if (p != nullptr)
+      dc = fma(get_slot(s.dgates, s.ld_gates, s.padded, row, 3, group), load(p + 2 * s.padded), dc);
+    const Parts part = parts(s, zone_c, row, group, dc);
+    dc = part.after + dc_h;
     if (options.cell_clip < real(__builtin_inf()))
-      dc = absolute(c) >= splat(options.cell_clip) ? splat(0) : dc;
-    const vec df = dc * c_prev, di = options.coupled ? dc * g.value - df : dc * g.value;
-    const vec da_i = di * i.slope, da_f = options.coupled ? splat(0) : df * f.slope;
+      dc = absolute(cell.c) >= splat(options.cell_clip) ? splat(0) : dc;
+    const vec df = dc * cell.c_prev, di = options.coupled ? dc * cell.g.value - df : dc * cell.g.value;
+    const vec da_i = sum_gradient(options, di, cell.i);
+    const vec da_f = options.coupled ? splat(0) : sum_gradient(options, df, cell.f);
     put_gradient(s, row, 0, group, da_i);
     put_gradient(s, row, 1, group, da_f);
-    put_gradient(s, row, 2, group, dc * i.value * g.slope);
-    dc = dc * f.value;
+    put_gradient(s, row, 2, group, sum_gradient(options, dc * cell.i.value, cell.g));
+    dc = fma(dc, cell.f.value, part.before);
     if (p != nullptr) dc = fma(da_i, load(p), fma(da_f, load(p + s.padded), dc));
     store(s.dc + at, dc);
   }
 };
 
-// What is left where c is normalised, once its gradient is whole.
+// What is left where c is normalised, once the gradient of the new c by way of h is whole.
 struct NormedLstmBackward {
   static constexpr int vectors = 1, strip = 2;
   static void start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
-    store(acc, load(s.dc + row * s.padded + group * kLanes));
+    store(acc, load(s.dc_normed + row * s.padded + group * kLanes));
   }
   static void finish(const BackwardStep<real> &s, Size row, Size group, const real *acc) {
-    GeneralLstmBackward::through_cell(s, row, group, load(acc),
-                                      get_slot(s.dgates, s.ld_gates, s.padded, row, 3, group));
+    GeneralLstmBackward::through_cell(s, row, group, {s, row, group}, load(acc));
   }
 };
 

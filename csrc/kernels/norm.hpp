@@ -61,7 +61,7 @@ void normalize_back(const NormBackwardArgs<real> &n) {
     for (Size slot = 0; slot < n.slots; ++slot)
       for (Size u = 0, at = slot * n.padded; u < n.hidden; u += kLanes, at += kLanes) {
         const vec d = scale * fma(splat(-along), load(normed + at), gradient(at) - splat(mean));
-        store(dx + at, keep_lanes(n.add ? load(dx + at) + d : d, n.hidden - u));
+        store(dx + at, keep_lanes(d, n.hidden - u));
       }
   }
 }

@@ -7,6 +7,7 @@
 // rows at once.
 #pragma once
 
+#include "dropout.hpp"
 #include "tile.hpp"
 
 namespace pyrnnfast {
@@ -45,6 +46,20 @@ template <class Phase> constexpr Size block_vectors() {
 template <class Phase> constexpr auto has_output(int) -> decltype(&Phase::output, true) { return true; }
 template <class Phase> constexpr bool has_output(...) { return false; }
 
+// Whether the product is masked: then it is summed from zero, apart from what the accumulators start from.
+inline bool is_masked(const ForwardStep<real> &) { return false; }
+inline bool is_masked(const BackwardStep<real> &s) { return s.mask != nullptr; }
+inline real *record_of(const ForwardStep<real> &) { return nullptr; }
+inline real *record_of(const BackwardStep<real> &s) { return s.record; }
+template <class Phase>
+inline void add_start(const ForwardStep<real> &, Size, Size, const real *) {}
+template <class Phase>
+inline void add_start(const BackwardStep<real> &s, Size row, Size group, real *acc) {
+  alignas(kBytes) real start[kLanes];
+  Phase::start(s, row, group, start);
+  store(acc, load(start) + dropped(load(acc), load(s.mask + row * s.ld + group * kLanes)));
+}
+
 template <class Phase, class Args>
 inline void run_block(const Args &s, Size row, const RowTiles &tiles, Size group, Size groups) {
   constexpr Size width = Phase::strip * kLanes;
@@ -52,9 +67,13 @@ inline void run_block(const Args &s, Size row, const RowTiles &tiles, Size group
   alignas(kBytes) real acc[kLanes * block_vectors<Phase>()];
   const Size strips = (groups * Phase::vectors + Phase::strip - 1) / Phase::strip, ldc = strips * width;
   const real *weights = s.weights + group * Phase::vectors * kLanes * s.depth;
+  const bool masked = is_masked(s);
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
-      Phase::start(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
+      if (masked)
+        store(acc + r * ldc + g * kLanes, splat(0));  // backward: one vector a group
+      else
+        Phase::start(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);
   const Size step = at_once<Phase>(tiles);
   const bool far = s.depth * (s.group_end - s.group_begin) * Phase::vectors * kLanes > kFarElements;
   for (Size k = 0; k < s.depth; k += kBlockDepth) {
@@ -70,6 +89,13 @@ inline void run_block(const Args &s, Size row, const RowTiles &tiles, Size group
             far ? ahead_of(w + step * s.depth * width, width, depth, i, tiles.count) : Ahead());
       }
   }
+  if (masked)
+    for (Size r = 0; r < rows; ++r)
+      for (Size g = 0; g < groups; ++g) add_start<Phase>(s, row + r, group + g, acc + r * ldc + g * kLanes);
+  if (real *record = record_of(s))
+    for (Size r = 0; r < rows; ++r)
+      for (Size g = 0; g < groups; ++g)
+        store(record + (row + r) * s.padded + (group + g) * kLanes, load(acc + r * ldc + g * kLanes));
   for (Size r = 0; r < rows; ++r)
     for (Size g = 0; g < groups; ++g)
       Phase::finish(s, row + r, group + g, acc + r * ldc + g * Phase::vectors * kLanes);

@@ -39,6 +39,13 @@ OPTIONS: dict[str, Option] = {
     "cell_clip": Option(("lstm",), {"cell_clip": 3.0}),
     "return_cells": Option(("lstm",), {"return_cells": True}),
     "layer_norm": Option(("lstm", "gru", "rnn_tanh"), {"layer_norm": True}),
+    "input_dropout": Option(("lstm",), {"input_dropout": 0.3}, ("training",), drawn=True),
+    "recurrent_dropout": Option(
+        ("lstm", "gru", "rnn_tanh"), {"recurrent_dropout": 0.3}, ("training",), drawn=True
+    ),
+    "zoneout": Option(("lstm",), {"zoneout": (0.1, 0.1)}, drawn=True),
+    "grad_clip": Option(("lstm",), {"grad_clip": 1.0}, ("training",)),
+    "record_grad_norms": Option(("lstm",), {"record_grad_norms": True}, ("training",)),
 }
 """The rows of the suite "options", by what they are called. hard_sigmoid is Keras's."""
 

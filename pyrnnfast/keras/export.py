@@ -36,7 +36,8 @@ def to_keras(
     """
     if not isinstance(layer, tuple(CLASSES.values())):
         raise TypeError(f"layer must be an RNN, LSTM or GRU, got {type(layer).__name__}")
-    arguments.refuse_others(layer, arguments.COMMON | {"reset_after", "activations"}, "Keras")
+    known = arguments.COMMON | {"reset_after", "activations", "input_dropout", "recurrent_dropout"}
+    arguments.refuse_others(layer, known, "Keras")
     validation.flag("return_sequences", return_sequences)
     if validation.flag("return_state", return_state) and layer.num_layers > 1:
         raise ValueError("return_state must be False for several layers, got True")
@@ -87,6 +88,8 @@ def _layer(
         "use_bias": layer.bias,
         "return_sequences": return_sequences,
         "return_state": return_state,
+        "dropout": layer.input_dropout,
+        "recurrent_dropout": layer.recurrent_dropout,
         "dtype": layer.dtype.name,
     }
     if kind == "GRU":

@@ -42,10 +42,11 @@ def from_keras(layer: Any, *, go_backwards: bool = False) -> RecurrentLayer:
     same: call it on reversed steps, x[:, ::-1], and y is Keras's.
     Returns a layer of that kind with batch_first=True, in eval mode. It gives all outputs y [N, T, D * H] and
     the final state [L * D, N, H], whatever return_sequences and return_state are; Keras's last output is the
-    top layer's h, of both directions side by side. What is a mask for Keras is `lengths` of the call here.
+    top layer's h, of both directions side by side. Keras's dropout is input_dropout here, and what is a mask
+    there is `lengths` of the call.
     Raises TypeError for another object; ValueError for one without weights, and for what a layer cannot be:
-    dropout of inputs or of the recurrence, stateful, a merge_mode other than "concat", activations that are
-    not among ours, types other than float32 and float64.
+    stateful, a merge_mode other than "concat", activations that are not among ours, types other than float32
+    and float64.
     """
     validation.flag("go_backwards", go_backwards)
     several = isinstance(layer, keras.Sequential)
@@ -117,14 +118,8 @@ def _read_direction(layer: Any, go_backwards: bool) -> _Found:
             f"go_backwards must be what {name} has, {layer.go_backwards}, got {go_backwards}: with True a "
             "layer is made that is to be called on reversed steps"
         )
-    refused = {
-        "stateful": layer.stateful,
-        "dropout": cell.dropout,
-        "recurrent_dropout": cell.recurrent_dropout,
-    }
-    for argument, value in refused.items():
-        if value:
-            raise ValueError(f"{argument} of {name} must be {type(value)()}, got {value}, which no layer has")
+    if layer.stateful:
+        raise ValueError(f"stateful of {name} must be False, got True, which no layer has")
     if not cell.built:
         raise ValueError(f"{name} must have weights, got none: build it, or call it once")
     dtype = cell.variable_dtype
@@ -133,7 +128,13 @@ def _read_direction(layer: Any, go_backwards: bool) -> _Found:
             f"{name} must compute in float32 or float64 on weights of that type, got {cell.dtype_policy.name}"
         )
     kind = CELLS[type(cell)]
-    arguments = {"hidden_size": cell.units, "bias": cell.use_bias, "dtype": dtype}
+    arguments = {
+        "hidden_size": cell.units,
+        "bias": cell.use_bias,
+        "dtype": dtype,
+        "input_dropout": float(cell.dropout),
+        "recurrent_dropout": float(cell.recurrent_dropout),
+    }
     functions = [activations.read(f"activation of {name}", cell.activation)]
     if kind != "RNN":
         functions.insert(0, activations.read(f"recurrent_activation of {name}", cell.recurrent_activation))

@@ -9,6 +9,8 @@ from pyrnnfast.layers.module import Module
 
 COMMON = frozenset({"num_layers", "nonlinearity", "bias", "batch_first", "dropout", "bidirectional", "dtype"})
 """Arguments of the layers that torch.nn's have too."""
+IN_TRAINING = frozenset({"input_dropout", "recurrent_dropout", "grad_clip", "record_grad_norms"})
+"""Those that change nothing in eval mode."""
 
 
 def refuse_others(layer: Module, known: Collection[str], library: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from pyrnnfast.layers import init
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.recurrent import RecurrentLayer
 from pyrnnfast.layers.stack import DEFAULT_DTYPE
+from pyrnnfast.layers.training import Training
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class JordanRNN(RecurrentLayer):
@@ -29,7 +33,8 @@ class JordanRNN(RecurrentLayer):
 
     input_size, hidden_size, output_size: C, H, O. activations: two, f and g; by default "tanh" and the
     identity, ("affine", 1, 0). clip: the sums before f and g are held to -clip..clip. Other arguments, the
-    call, backward and stream: as `RNN`'s, with O where it has H.
+    call, backward and stream: as `RNN`'s, with O where it has H: recurrent_dropout and zoneout act on o, and
+    grad_norms are of dL/do.
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 
@@ -48,6 +53,7 @@ class JordanRNN(RecurrentLayer):
         rng: Seed = None,
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        **training: Unpack[Training],
     ) -> None:
         self._output_size = validation.integer("output_size", output_size, 1)
         super().__init__(
@@ -63,6 +69,7 @@ class JordanRNN(RecurrentLayer):
             rng,
             "uniform",
             {"clip": clip, "activations": activations},
+            training,
         )
 
     @property

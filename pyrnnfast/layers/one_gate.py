@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pyrnnfast._types import ActivationLike, DTypeLike, Seed
 from pyrnnfast.layers.recurrent import RecurrentLayer
 from pyrnnfast.layers.stack import DEFAULT_DTYPE
+from pyrnnfast.layers.training import Training
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class OneGateGRU(RecurrentLayer):
@@ -33,6 +38,7 @@ class OneGateGRU(RecurrentLayer):
         recurrent_init: str = "uniform",
         clip: float | None = None,
         activations: Sequence[ActivationLike] | None = None,
+        **training: Unpack[Training],
     ) -> None:
         super().__init__(
             "one_gate_gru",
@@ -47,4 +53,5 @@ class OneGateGRU(RecurrentLayer):
             rng,
             recurrent_init,
             {"clip": clip, "activations": activations},
+            training,
         )

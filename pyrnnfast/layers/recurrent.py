@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyrnnfast import _backend, cell_options, validation
 from pyrnnfast._types import ActivationLike, AnyIntegers, Array, ArrayLike, DTypeLike, Seed, State
@@ -12,6 +12,10 @@ from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.layout import SequenceStack
 from pyrnnfast.layers.stack import DEFAULT_DTYPE
 from pyrnnfast.layers.stream import Stream
+from pyrnnfast.layers.training import Training, check, describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class RecurrentLayer(SequenceStack):
@@ -33,8 +37,10 @@ class RecurrentLayer(SequenceStack):
         rng: Seed,
         recurrent_init: str,
         options: Mapping[str, Any],
+        training: Training,
         forget_bias: float | None = None,
     ) -> None:
+        drops, more = check(type(self).__name__, training)
         super().__init__(
             cell,
             input_size,
@@ -47,7 +53,8 @@ class RecurrentLayer(SequenceStack):
             recurrent_init,
             forget_bias,
             "_l{layer}{reverse}",
-            options,
+            {**options, **more},
+            **drops,
         )
         self.batch_first = validation.flag("batch_first", batch_first)
         self.dropout = validation.probability("dropout", dropout)
@@ -125,8 +132,8 @@ class RecurrentLayer(SequenceStack):
     def stream(self, N: int = 1) -> Stream:
         """Make a `Stream` of N rows, which takes one step a call and keeps the state; it starts from zero.
 
-        Raises TypeError unless N is an integer, ValueError where it is below 1 and for a bidirectional layer,
-        which needs whole sequences.
+        Raises TypeError unless N is an integer, ValueError where it is below 1, for a bidirectional layer,
+        which needs whole sequences, and in training mode where that draws masks.
         """
         return Stream(self, N)
 
@@ -140,7 +147,7 @@ class RecurrentLayer(SequenceStack):
         text += f", dropout={self.dropout:g}" if self.dropout else ""
         text += ", bidirectional=True" if self.bidirectional else ""
         text += ", reset_after=False" if self.cell == "gru_reset_before" else ""
-        text += cell_options.describe(self.options, self.cell)
+        text += cell_options.describe(self.options, self.cell) + describe(self)
         text += ", return_cells=True" if self.return_cells else ""
         return text + (f", dtype={self.dtype}" if self.dtype != DEFAULT_DTYPE else "")
 
@@ -161,6 +168,8 @@ class RNN(RecurrentLayer):
     layer_norm: W_ih x and W_hh h' are each normalised over all G * H units and multiplied by gains,
     norm_ih_weight_l0 and norm_hh_weight_l0, ... [G * H], 1 at first; then the biases are added, 0 at first
     here (Ba, Kiros and Hinton 2016).
+    training: input_dropout, recurrent_dropout, zoneout, grad_clip, record_grad_norms: see
+    `pyrnnfast.layers.training.Training`.
     Raises TypeError and ValueError for arguments of a wrong type or range.
     """
 
@@ -183,6 +192,7 @@ class RNN(RecurrentLayer):
         activations: Sequence[ActivationLike] | None = None,
         merge: str = "concat",
         layer_norm: bool = False,
+        **training: Unpack[Training],
     ) -> None:
         self.nonlinearity = validation.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         if activations is not None and nonlinearity != "tanh":
@@ -206,6 +216,7 @@ class RNN(RecurrentLayer):
                 "merge": merge,
                 "layer_norm": layer_norm,
             },
+            training,
         )
 
 
@@ -248,6 +259,7 @@ class LSTM(RecurrentLayer):
         activations: Sequence[ActivationLike] | None = None,
         merge: str = "concat",
         layer_norm: bool = False,
+        **training: Unpack[Training],
     ) -> None:
         super().__init__(
             "lstm",
@@ -272,6 +284,7 @@ class LSTM(RecurrentLayer):
                 "merge": merge,
                 "layer_norm": layer_norm,
             },
+            training,
             forget_bias,
         )
         self.return_cells = validation.flag("return_cells", return_cells)
@@ -306,6 +319,7 @@ class GRU(RecurrentLayer):
         activations: Sequence[ActivationLike] | None = None,
         merge: str = "concat",
         layer_norm: bool = False,
+        **training: Unpack[Training],
     ) -> None:
         self.reset_after = validation.flag("reset_after", reset_after)
         super().__init__(
@@ -327,4 +341,5 @@ class GRU(RecurrentLayer):
                 "merge": merge,
                 "layer_norm": layer_norm,
             },
+            training,
         )

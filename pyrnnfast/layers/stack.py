@@ -46,10 +46,13 @@ class Stack(Module):
         forget_bias: float | None,
         suffix: str,
         options: Mapping[str, Any] | None = None,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        record_grad_norms: bool = False,
     ) -> None:
         """Create the weights; `suffix` is a format of their names, as "_l{layer}{reverse}".
 
-        options: arguments of `cell_options.check`.
+        options: arguments of `cell_options.check`. The others: checked.
         """
         super().__init__()
         self.cell = cell
@@ -64,6 +67,10 @@ class Stack(Module):
         self.options = cell_options.check(cell, self.num_directions, **(options or {}))
         if self.options is not None:
             outputs.check_hidden(self.options.proj_size, self.hidden_size)
+        self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
+        self.record_grad_norms = record_grad_norms
+        self.grad_norms: Array | None = None
+        """[L * D, T] after `backward`, with record_grad_norms: the norm of dL/dh at each step."""
         self._packed: tuple[int, PackHandle] | None = None
         self._tapes: TapeSlot[Kept] = TapeSlot()
         validation.choice("recurrent_init", recurrent_init, ("uniform", "orthogonal"))
@@ -156,6 +163,12 @@ class Stack(Module):
                 self._packed = packed = (version, handle)
         return packed[1]
 
+    @property
+    def draws(self) -> bool:
+        """Whether a call in training draws masks inside of a layer."""
+        zones = self.options is not None and self.options.zoneout != ()
+        return self.input_dropout > 0 or self.recurrent_dropout > 0 or zones
+
     def add_gradients(self, dweights: list[Array]) -> None:
         """Add the weight gradients of `pyrnnfast.functional.backward` to `.grads`."""
         self._add_gradients(self._by_name(dweights))
@@ -175,7 +188,7 @@ class Stack(Module):
     ) -> functional.ForwardResult:
         """Call the stack on x [T, N, C], or on ids [T, N]; in training the tape is kept for `_back`."""
         seed = None
-        if self.training and dropout > 0 and self.num_layers > 1:
+        if self.training and (self.draws or (dropout > 0 and self.num_layers > 1)):
             with self._lock:
                 seed = int(self.rng.integers(validation.MAX_SEED, dtype=np.uint64, endpoint=True))
         self._tapes.drop()
@@ -187,6 +200,8 @@ class Stack(Module):
             lengths,
             embedding=None if embedding is None else embedding._parameters["weight"],
             dropout=dropout,
+            input_dropout=self.input_dropout,
+            recurrent_dropout=self.recurrent_dropout,
             seed=seed,
             training=self.training,
             return_cells=return_cells,
@@ -212,7 +227,10 @@ class Stack(Module):
         self, tape: TapeHandle, dy: Array | None, dstate: Any, dcells: Array | None = None
     ) -> tuple[Array, State]:
         """Add to the gradients; return those of x [T, N, C], or of an embedding, and of the initial state."""
-        dx, dstate0, dweights = functional.backward(tape, dy, dstate, dcells=dcells)
+        runs = self.num_layers * self.num_directions
+        norms = np.empty((runs, tape.steps)) if self.record_grad_norms else None
+        dx, dstate0, dweights = functional.backward(tape, dy, dstate, dcells=dcells, grad_norms=norms)
+        self.grad_norms = norms
         self._tapes.drop()
         self._add_gradients(self._by_name(dweights), fresh=True)
         assert dx is not None

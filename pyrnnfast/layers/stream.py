@@ -31,6 +31,11 @@ class Stream:
         rows = validation.integer("N", N, 1)
         if layer.bidirectional:
             raise ValueError("bidirectional must be False for a stream, got True")
+        if layer.training and layer.draws:
+            raise ValueError(
+                "the layer of a stream must be in eval mode where training draws masks, got "
+                f"{layer} in training mode"
+            )
         self._layer = layer
         self._state_shapes = layer._state_shapes(rows)
         self._x_shape = (rows, layer.input_size)

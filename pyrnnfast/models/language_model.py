@@ -74,7 +74,7 @@ class LanguageModel(Model):
 
         Raises ValueError where the recurrent layer was replaced by one with options, which these do not tell.
         """
-        if self.recurrent.options is not None:
+        if self.recurrent.options is not None or self.recurrent.draws:
             raise ValueError(f"recurrent must be a plain layer to be described, got {self.recurrent}")
         return {
             "cell": self.cell,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from pyrnnfast import cell_options, outputs, validation
+from pyrnnfast import cell_options, validation
 from pyrnnfast._types import Array, Options
+from pyrnnfast.layers import arguments
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.recurrent import RecurrentLayer
@@ -18,6 +19,10 @@ from pyrnnfast.onnx.nodes import ACTIVATIONS
 
 OPSET, IR_VERSION = 17, 8
 """What ONNX Runtime has known since version 1.12."""
+SAID = (
+    arguments.COMMON | arguments.IN_TRAINING | {"reset_after", "activations", "clip", "peephole", "coupled"}
+)
+"""The arguments of layers whose models compute as in eval mode."""
 
 
 class _Writer:
@@ -125,11 +130,7 @@ def _check(layer: Any) -> None:
     if not any(isinstance(layer, known) for known in layers.CLASSES.values()):
         raise TypeError(f"layer must be an RNN, GRU or LSTM, got {type(layer).__name__}")
     assert isinstance(layer, RecurrentLayer)
-    options = layer.options or Options(())
-    unsaid = outputs.describe(options) + f", cell_clip={options.cell_clip:g}" * (options.cell_clip < math.inf)
-    unsaid += ", layer_norm=True" * options.layer_norm + ", return_cells=True" * layer.return_cells
-    if unsaid:
-        raise ValueError(f"layer must have what ONNX can say, got {unsaid[2:]}")
+    arguments.refuse_others(layer, SAID, "ONNX")
 
 
 def _operator(layer: RecurrentLayer) -> str:

@@ -50,16 +50,21 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
 
 
 class Gate:
-    """From a gate's sum s to the gate: f(s), s first clipped to -clip..clip."""
+    """From a gate's sum s to the gate: f(s), s first clipped to -clip..clip; and back from its gradient."""
 
-    def __init__(self, activation: Activation, clip: float = math.inf) -> None:
+    def __init__(self, activation: Activation, clip: float = math.inf, grad_clip: float = math.inf) -> None:
         self.activation = activation
-        self.clip = clip
+        self.clip, self.grad_clip = clip, grad_clip
 
     def __call__(self, s: Array) -> Array:
         """f(clip(s))."""
         value, _ = FUNCTIONS[self.activation.name]
         return value(np.clip(s, -self.clip, self.clip), self.activation.alpha, self.activation.beta)
+
+    def back(self, d: Array, s: Array) -> Array:
+        """The gradient of s from that of f(s), clipped to -grad_clip..grad_clip (Graves 2013)."""
+        ds: Array = np.clip(d * self.slope(s), -self.grad_clip, self.grad_clip)
+        return ds
 
     def slope(self, s: Array) -> Array:
         """The derivative by s: zero where s is clipped."""

@@ -2,8 +2,8 @@
 
 Letters: N rows, H hidden units, G gates. `a` [N, G * H] is the input's part W_ih x + b_ih, `w` [G * H, H] is
 W_hh, `b` [G * H] is b_hh, `h` and `c` [N, H] are the state before the step (h' and c' in the equations).
-`p` [3 * H] holds the LSTM's peepholes, or is None. `saved` is what backward needs of the step: the sums
-before clip and activation (`Gate`).
+`p` [3 * H] holds the LSTM's peepholes, or is None, `m` what dropout and zoneout do to the step. `saved` is
+what backward needs of the step: the sums before clip and activation (`Gate`).
 
 `back` returns the gradients of a, of W_hh's product (they differ in the GRU with reset after only), of h and
 of c; with layer normalisation the product is what has been normalised, and a fifth is the gradient of the
@@ -13,7 +13,7 @@ LSTM's normalised c. `recurrent_gradient`, `gain_gradient`, `peephole_gradient` 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,22 @@ Saved = tuple[Array, ...]
 ALL = slice(None)
 
 
+class Masks(NamedTuple):
+    """What is random in one step."""
+
+    product: Array | float = 1.0
+    """[N, R] factors of h' in the recurrent product."""
+    zone_c: Array | float | None = None
+    """[N, H] the part of c' in c; None without zoneout."""
+    zone_h: Array | float | None = None
+    """[N, R] the same of h' in h; the time loop applies it."""
+
+
+def zoned(part: Array | float | None, old: Array, new: Array) -> Array:
+    """Zoneout (Krueger et al. 2016)."""
+    return new if part is None else part * old + (1 - part) * new
+
+
 class Cell(Protocol):
     """What the time loop needs of a cell."""
 
@@ -31,17 +47,20 @@ class Cell(Protocol):
     norms: Norms | None
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """Return h and c after the step, and what `back` needs."""
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, ...]:
         """Turn the gradients of h and c after the step into those of a, of h W_hh^T, of h and c before."""
 
     def recurrent_gradient(self, dah: Array, h: Array, saved: Saved, w: Array) -> Array:
-        """Return the gradient of W_hh [G * H, H]; arguments are stacked over steps and rows, [T * N, ...]."""
+        """Return the gradient of W_hh [G * H, H]; arguments are stacked over steps and rows, [T * N, ...].
+
+        h: with the factors that it has in the product.
+        """
 
     def gain_gradient(self, dah: Array, h: Array, saved: Saved, w: Array) -> Array:
         """Return the gradient of the gain of W_hh's product [G * H], likewise."""

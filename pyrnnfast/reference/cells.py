@@ -8,7 +8,7 @@ import numpy as np
 
 from pyrnnfast._types import Activation, Array, Options
 from pyrnnfast.reference.activations import Gate
-from pyrnnfast.reference.base import Cell, Recurrent, Saved, held, hold, split
+from pyrnnfast.reference.base import Cell, Masks, Recurrent, Saved, held, hold, split, zoned
 from pyrnnfast.reference.gru import GRU, GRUResetBefore, OneGateGRU
 from pyrnnfast.reference.norm import Norm, Norms
 
@@ -22,26 +22,26 @@ class Elman(Recurrent):
         self.f = f
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """h = f(a + W h' + b)."""
-        s = a + self.recur(h, w) + b
+        s = a + self.recur(m.product * h, w) + b
         return self.f(s), c, (s,)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
-        """da = dh f'(s)."""
+        """da = dh f'(s), clipped as in every cell where grad_clip says so."""
         (s,) = saved
-        da = dh * self.f.slope(s)
-        return da, da, self.recur_back(da, h, w) @ w, dc
+        da = self.f.back(dh, s)
+        return da, da, m.product * (self.recur_back(da, m.product * h, w) @ w), dc
 
 
 class LSTM(Recurrent):
     """Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; order i f g o.
 
-    p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017). c is
-    held to -cell_clip..cell_clip.
+    p: the peepholes of Gers et al. 2002, order i f o. coupled: f = 1 - i (Greff et al. 2017). The new c
+    is held to -cell_clip..cell_clip; with zoneout h sees it before it is zoned, and o's peephole after that.
     """
 
     gates = 4
@@ -50,19 +50,20 @@ class LSTM(Recurrent):
         self.f, self.g, self.h, self.coupled, self.cell_clip = f, g, h, coupled, cell_clip
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """c = f c' + i g, h = o tanh(c)."""
-        si, sf, sg, so = split(a + self.recur(h, w) + b, 4)
+        si, sf, sg, so = split(a + self.recur(m.product * h, w) + b, 4)
         if p is not None:
             pi, pf, po = split(p, 3)
             si, sf = si + pi * c, sf + pf * c
         i, g = self.f(si), self.g(sg)
         f = 1 - i if self.coupled else self.f(sf)
-        c_new = hold(f * c + i * g, self.cell_clip)
+        new = hold(f * c + i * g, self.cell_clip)
+        c_new = zoned(m.zone_c, c, new)
         if p is not None:
             so = so + po * c_new
-        return self.f(so) * self.h(self.seen(c_new)), c_new, (si, sf, sg, so, c_new)
+        return self.f(so) * self.h(self.seen(new)), c_new, (si, sf, sg, so, new, c_new)
 
     def seen(self, c: Array) -> Array:
         """Return c as the output sees it."""
@@ -74,29 +75,30 @@ class LSTM(Recurrent):
         return None if self.norms is None else self.norms.cell
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, ...]:
         """Differentiate h = o tanh(c), then c = f c' + i g, then the gates."""
-        si, sf, sg, so, c_new = saved
+        si, sf, sg, so, new, _ = saved
         i, g, o = self.f(si), self.g(sg), self.f(so)
         f = 1 - i if self.coupled else self.f(sf)
-        seen = self.seen(c_new)
-        dso = dh * self.h(seen) * self.f.slope(so)
+        seen = self.seen(new)
+        dso = self.f.back(dh * self.h(seen), so)
         dseen = dh * o * self.h.slope(seen)
-        dc_new = dc + (dseen if self.cell_norm is None else self.cell_norm.back(c_new, dseen))
         if p is not None:
             pi, pf, po = split(p, 3)
-            dc_new = dc_new + dso * po
-        dc_new = held(dc_new, c_new, self.cell_clip)
+            dc = dc + dso * po
+        kept = 0.0 if m.zone_c is None else m.zone_c
+        dc_new = (1 - kept) * dc + (dseen if self.cell_norm is None else self.cell_norm.back(new, dseen))
+        dc_new = held(dc_new, new, self.cell_clip)
         di, df = dc_new * g, dc_new * c
         if self.coupled:
             di, df = di - df, np.zeros_like(df)
-        dsi, dsf, dsg = di * self.f.slope(si), df * self.f.slope(sf), dc_new * i * self.g.slope(sg)
-        dc_old = dc_new * f
+        dsi, dsf, dsg = self.f.back(di, si), self.f.back(df, sf), self.g.back(dc_new * i, sg)
+        dc_old = dc_new * f + kept * dc
         if p is not None:
             dc_old = dc_old + dsi * pi + dsf * pf
         da = np.concatenate([dsi, dsf, dsg, dso], axis=-1)
-        return da, da, self.recur_back(da, h, w) @ w, dc_old, dseen
+        return da, da, m.product * (self.recur_back(da, m.product * h, w) @ w), dc_old, dseen
 
 
 def peephole_gradient(da: Array, c: Array, saved: Saved) -> Array:
@@ -118,24 +120,24 @@ class Jordan(Recurrent):
         self.f, self.g = f, g
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """h = f(a + U o' + d), o = g(V h + c)."""
         (u, v), (d, e) = np.split(w, 2), np.split(b, 2)
-        sh = split(a, 2)[0] + h @ u.T + d
+        sh = split(a, 2)[0] + (m.product * h) @ u.T + d
         so = self.f(sh) @ v.T + e
         return self.g(so), c, (sh, so)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, ...]:
         """Differentiate o, then h."""
         sh, so = saved
         u, v = np.split(w, 2)
-        dso = dh * self.g.slope(so)
-        dsh = (dso @ v) * self.f.slope(sh)
+        dso = self.g.back(dh, so)
+        dsh = self.f.back(dso @ v, sh)
         dax = np.concatenate([dsh, np.zeros_like(dso)], axis=-1)
-        return dax, np.concatenate([dsh, dso], axis=-1), dsh @ u, dc
+        return dax, np.concatenate([dsh, dso], axis=-1), m.product * (dsh @ u), dc
 
     def products(self, h: Array, saved: Saved, w: Array) -> list[tuple[slice, Array]]:
         """o' for U, h for V."""
@@ -175,7 +177,7 @@ class Projection:
 def make_cell(name: str, direction: int, options: Options, norms: Norms | None) -> Cell:
     """Make the cell of one layer and direction; clip acts on sums, not on the cell state that h sees."""
     activations = options.activations[direction]
-    gates = [Gate(each, options.clip) for each in activations]
+    gates = [Gate(each, options.clip, options.grad_clip) for each in activations]
     cell: Elman | Jordan | LSTM | GRU | GRUResetBefore | OneGateGRU
     if name == "lstm":
         cell = LSTM(gates[0], gates[1], Gate(activations[2]), options.coupled, options.cell_clip)

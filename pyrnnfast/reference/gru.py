@@ -6,7 +6,7 @@ import numpy as np
 
 from pyrnnfast._types import Array
 from pyrnnfast.reference.activations import Gate
-from pyrnnfast.reference.base import Recurrent, Saved, split
+from pyrnnfast.reference.base import Masks, Recurrent, Saved, split
 
 
 class GRU(Recurrent):
@@ -21,11 +21,11 @@ class GRU(Recurrent):
         self.f, self.g, self.projected = f, g, projected
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + r (W_n h' + b_n)), h = (1 - z) n + z h'."""
         ar, az, an = split(a, 3)
-        pr, pz, pn = split(self.recur(h, w) + b, 3)
+        pr, pz, pn = split(self.recur(m.product * h, w) + b, 3)
         sr, sz = ar + pr, az + pz
         sn = an + self.f(sr) * pn
         z, n = self.f(sz), self.g(sn)
@@ -33,18 +33,18 @@ class GRU(Recurrent):
         return h_new, (h_new if self.projected else c), (sr, sz, sn, pn)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h, then n; W_hn's product sees r times the gradient of n's sum."""
         sr, sz, sn, pn = saved
         r, z, n = self.f(sr), self.f(sz), self.g(sn)
         dh, old = (dh + dc, c) if self.projected else (dh, h)
         dz, dn = dh * (old - n), dh * (1 - z)
-        dsn = dn * self.g.slope(sn)
-        dsr, dsz = dsn * pn * self.f.slope(sr), dz * self.f.slope(sz)
+        dsn = self.g.back(dn, sn)
+        dsr, dsz = self.f.back(dsn * pn, sr), self.f.back(dz, sz)
         dax = np.concatenate([dsr, dsz, dsn], axis=-1)
         dah = np.concatenate([dsr, dsz, dsn * r], axis=-1)
-        recurrent = self.recur_back(dah, h, w) @ w
+        recurrent = m.product * (self.recur_back(dah, m.product * h, w) @ w)
         if self.projected:
             return dax, dah, recurrent, dh * z
         return dax, dah, recurrent + dh * z, dc
@@ -59,30 +59,32 @@ class GRUResetBefore(Recurrent):
         self.f, self.g = f, g
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """n = tanh(a_n + W_n (r h') + b_n), h = (1 - z) n + z h'."""
         gates, candidate = self.parts(w)
         ab = a + b
-        sr, sz = split(ab[:, gates] + self.recur(h, w, gates), 2)
+        seen = m.product * h
+        sr, sz = split(ab[:, gates] + self.recur(seen, w, gates), 2)
         r, z = self.f(sr), self.f(sz)
-        sn = ab[:, candidate] + self.recur(r * h, w, candidate)
+        sn = ab[:, candidate] + self.recur(r * seen, w, candidate)
         return (1 - z) * self.g(sn) + z * h, c, (sr, sz, sn)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h, then n; the gradient of r h' goes to both factors."""
         sr, sz, sn = saved
         r, z, n = self.f(sr), self.f(sz), self.g(sn)
         gates, candidate = self.parts(w)
         dz, dn = dh * (h - n), dh * (1 - z)
-        dsn = dn * self.g.slope(sn)
-        drh = self.recur_back(dsn, r * h, w, candidate) @ w[candidate]
-        dsr, dsz = drh * h * self.f.slope(sr), dz * self.f.slope(sz)
+        dsn, seen = self.g.back(dn, sn), m.product * h
+        drh = m.product * (self.recur_back(dsn, r * seen, w, candidate) @ w[candidate])
+        dsr, dsz = self.f.back(drh * h, sr), self.f.back(dz, sz)
         dgates = np.concatenate([dsr, dsz], axis=-1)
         da = np.concatenate([dgates, dsn], axis=-1)
-        return da, da, self.recur_back(dgates, h, w, gates) @ w[gates] + drh * r + dh * z, dc
+        dseen = m.product * (self.recur_back(dgates, seen, w, gates) @ w[gates])
+        return da, da, dseen + drh * r + dh * z, dc
 
     @staticmethod
     def parts(w: Array) -> tuple[slice, slice]:
@@ -104,18 +106,18 @@ class OneGateGRU(Recurrent):
         self.f, self.g = f, g
 
     def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None
+        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
     ) -> tuple[Array, Array, Saved]:
         """h = g n + (1 - g) h'."""
-        sg, sn = split(a + self.recur(h, w) + b, 2)
+        sg, sn = split(a + self.recur(m.product * h, w) + b, 2)
         g, n = self.f(sg), self.g(sn)
         return g * n + (1 - g) * h, c, (sg, sn)
 
     def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, dh: Array, dc: Array
+        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Differentiate h = g n + (1 - g) h', then the gate and the candidate."""
         sg, sn = saved
         g, n = self.f(sg), self.g(sn)
-        da = np.concatenate([dh * (n - h) * self.f.slope(sg), dh * g * self.g.slope(sn)], axis=-1)
-        return da, da, self.recur_back(da, h, w) @ w + dh * (1 - g), dc
+        da = np.concatenate([self.f.back(dh * (n - h), sg), self.g.back(dh * g, sn)], axis=-1)
+        return da, da, m.product * (self.recur_back(da, m.product * h, w) @ w) + dh * (1 - g), dc

@@ -16,8 +16,9 @@ WEYL = (0x9E3779B9, 0xBB67AE85)
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
 
-PURPOSE_DROPOUT = 1
-"""Dropout between layers, in the upper half of the counter's last word."""
+PURPOSE_DROPOUT, PURPOSE_INPUT, PURPOSE_RECURRENT, PURPOSE_ZONE_C, PURPOSE_ZONE_H = 1, 3, 4, 5, 6
+"""In the upper half of the counter's last word: dropout between layers, of a layer's input, of h';
+zoneout."""
 
 
 def philox(counter: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], seed: int) -> Array:
@@ -49,12 +50,19 @@ def dropout_mask(steps: int, rows: int, units: int, probability: float, seed: in
     is kept where the word is at least floor(probability * 2**32).
     Returns bool [steps, rows, units], True where kept.
     """
+    return kept(steps, rows, units, probability, seed, layer, PURPOSE_DROPOUT)
+
+
+def kept(
+    steps: int, rows: int, units: int, probability: float, seed: int, number: int, purpose: int
+) -> Array:
+    """Say which units are kept, as `dropout_mask` does, for any purpose and number."""
     counter = (
         np.arange(steps)[:, None, None],
         np.arange(rows)[None, :, None],
         np.arange((units + 3) // 4)[None, None, :],
-        layer + (PURPOSE_DROPOUT << 16),
+        number + (purpose << 16),
     )
     words = philox(counter, seed).reshape(steps, rows, (units + 3) // 4 * 4)[:, :, :units]
-    kept: Array = words.astype(np.uint64) >= np.uint64(int(probability * 2**32))
-    return kept
+    mask: Array = words.astype(np.uint64) >= np.uint64(int(probability * 2**32))
+    return mask

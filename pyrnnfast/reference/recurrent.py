@@ -13,8 +13,9 @@ import numpy as np
 
 from pyrnnfast._sizes import states, width
 from pyrnnfast._types import Array, Integers, Options
-from pyrnnfast.reference.base import Cell, Saved
+from pyrnnfast.reference.base import Cell, Saved, zoned
 from pyrnnfast.reference.cells import PLAIN, Projection, make_cell, peephole_gradient
+from pyrnnfast.reference.dropout import Drops, Rates
 from pyrnnfast.reference.merge import merge, unmerge
 from pyrnnfast.reference.norm import Norms
 from pyrnnfast.reference.philox import dropout_mask
@@ -70,11 +71,12 @@ class Pack:
 class _Run:
     """What one layer's one direction keeps, in that direction's order of steps."""
 
-    x: Array  # [T, N, inputs], zero past the rows' ends
+    x: Array  # [T, N, inputs], zero past the rows' ends, masked
     h: Array  # [T, N, R], the state before each step
     c: Array  # [T, N, H]
     raw: Array  # [T, N, H], what each step projects; empty without a projection
     saved: list[Saved]
+    drops: Drops
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,19 @@ def _product(x: Array, w: Array) -> Array:
 
 
 def _run_forward(
-    cell: Cell, weights: _Weights, x: Array, h: Array, c: Array, lengths: Integers, keep: bool
+    cell: Cell,
+    weights: _Weights,
+    x: Array,
+    h: Array,
+    c: Array,
+    lengths: Integers,
+    keep: bool,
+    drops: Drops,
 ) -> tuple[Array, Array, Array, Array, _Run]:
     """Run one layer in one direction over x [T, N, inputs]; a row stops at its length."""
     w_ih, w_hh, b_ih, b_hh, projection, p = weights
     T, N = x.shape[:2]
+    x = x * drops.input
     a = _product(x, w_ih.T)
     a = (a if cell.norms is None else cell.norms.input(a)) + b_ih
     y, cells = np.zeros((T, *h.shape), x.dtype), np.zeros((T, *c.shape), x.dtype)
@@ -145,13 +155,15 @@ def _run_forward(
         np.zeros((kept, *c.shape), x.dtype),
         np.zeros((kept if projection is not None else 0, *c.shape), x.dtype),
         [],
+        drops,
     )
     for s in range(T if N else 0):
-        active = (s < lengths)[:, None]
-        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p)
+        active, masks = (s < lengths)[:, None], drops.masks(s)
+        h_new, c_new, saved = cell.step(a[s], h, c, w_hh, b_hh, p, masks)
         raw = h_new
         if projection is not None:
             h_new = projection.step(raw)
+        h_new = zoned(masks.zone_h, h, h_new)
         if keep:
             run.h[s], run.c[s] = h, c
             run.saved.append(saved)
@@ -171,23 +183,27 @@ def _run_backward(
     dh: Array,
     dc: Array,
     lengths: Integers,
-) -> tuple[Array, Array, Array, list[Array]]:
-    """Differentiate `_run_forward`: gradients of y, cells, h, c -> of x, h, c before, and the weights."""
+) -> tuple[Array, Array, Array, list[Array], Array]:
+    """Differentiate `_run_forward`: gradients of y, cells, h, c -> of x, h, c before, the weights, each h."""
     w_ih, w_hh, _, b_hh, projection, p = weights
     T, N, _ = dy.shape
     dprojected = np.zeros_like(dy)
     dax = np.zeros((T, N, len(b_hh)), dy.dtype)
-    dah = np.zeros_like(dax)
+    dah, whole = np.zeros_like(dax), np.zeros_like(dy)
     dseen = np.zeros_like(run.c)  # of the LSTM's normalised c
     for s in reversed(range(T if N else 0)):
-        active = (s < lengths)[:, None]
-        dh_new, dc_new = dh + dy[s], dc if dcells is None else dc + dcells[s]
+        active, masks = (s < lengths)[:, None], run.drops.masks(s)
+        dh_s, dc_new = dh + dy[s], dc if dcells is None else dc + dcells[s]
+        whole[s] = np.where(active, dh_s, 0)
+        kept = 0.0 if masks.zone_h is None else masks.zone_h
+        dh_new = (1 - kept) * dh_s
         if projection is not None:
             dproduct, dh_new = projection.back(run.raw[s], dh_new)
             dprojected[s] = np.where(active, dproduct, 0)
         dax_s, dah_s, dh_old, dc_old, *rest = cell.back(
-            run.saved[s], run.h[s], run.c[s], w_hh, p, dh_new, dc_new
+            run.saved[s], run.h[s], run.c[s], w_hh, p, masks, dh_new, dc_new
         )
+        dh_old = dh_old + kept * dh_s
         dax[s], dah[s] = np.where(active, dax_s, 0), np.where(active, dah_s, 0)
         dh, dc = np.where(active, dh_old, dh), np.where(active, dc_old, dc)
         if rest:
@@ -196,22 +212,24 @@ def _run_backward(
     did = _active(T, lengths)
     dax_did, dah_did = dax[did], dah[did]
     da = dax if cell.norms is None else cell.norms.input.back(_product(run.x, w_ih.T), dax)
+    dx = _product(da, w_ih) * run.drops.input
     dweights = [da[did].T @ run.x[did], np.zeros_like(w_hh), dax_did.sum(axis=0), dah_did.sum(axis=0)]
     if projection is not None:
         dweights.append(dprojected[did].T @ run.raw[did])
     if not did.any():
         more = ([] if p is None else [p]) + ([] if cell.norms is None else cell.norms.weights())
-        return _product(da, w_ih), dh, dc, dweights + [np.zeros_like(each) for each in more]
+        return dx, dh, dc, dweights + [np.zeros_like(each) for each in more], whole
     saved = tuple(np.stack(part)[did] for part in zip(*run.saved, strict=True))
-    dweights[1] = cell.recurrent_gradient(dah_did, run.h[did], saved, w_hh)
+    seen = (run.h * run.drops.product)[did]
+    dweights[1] = cell.recurrent_gradient(dah_did, seen, saved, w_hh)
     if p is not None:
         dweights.append(peephole_gradient(dah_did, run.c[did], saved))
     if cell.norms is not None:
         dweights.append(cell.norms.input.gradient(_product(run.x, w_ih.T)[did], dax_did))
-        dweights.append(cell.gain_gradient(dah_did, run.h[did], saved, w_hh))
+        dweights.append(cell.gain_gradient(dah_did, seen, saved, w_hh))
         if cell.norms.cell is not None:
-            dweights += cell.norms.cell.gradients(saved[-1], dseen[did])
-    return _product(da, w_ih), dh, dc, dweights
+            dweights += cell.norms.cell.gradients(saved[-2], dseen[did])
+    return dx, dh, dc, dweights, whole
 
 
 def _dropout(x: Array, layer: int, probability: float, seed: int) -> Array:
@@ -238,6 +256,8 @@ def forward(
     num_threads: int,
     embedding: Array | None = None,
     cells: Array | None = None,
+    input_dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
 ) -> tuple[Array, Array, Array | None, Tape | None]:
     """Run the stack over x [T, N, C]: see `pyrnnfast.functional.forward`."""
     ids, embeddings = (None, 0) if embedding is None else (x.copy(), len(embedding))
@@ -250,6 +270,9 @@ def forward(
     hT, cT = np.empty_like(h0), np.empty_like(c0)
     runs: list[_Run] = []
     sides: list[list[Array]] = []
+    zoneout = () if pack.options is None else pack.options.zoneout
+    zone_c, zone_h = (0.0, 0.0, *zoneout)[-2:]
+    rates = Rates(training, input_dropout * training, recurrent_dropout * training, zone_c, zone_h, seed)
     # Past a row's end x counts as zero, whatever is there.
     below = x if lengths is None else np.where(_active(T, ends)[:, :, None], x, x.dtype.type(0))
     for layer in range(L):
@@ -259,8 +282,9 @@ def forward(
         for direction in range(D):
             k = layer * D + direction
             source = _flip(below, ends) if direction == 1 else below
+            drops = Drops.draw(rates, k, source, h0.shape[-1], c0.shape[-1])
             y, c, hT[k], cT[k], run = _run_forward(
-                pack.cells[k], pack.weights[k], source, h0[k], c0[k], ends, training
+                pack.cells[k], pack.weights[k], source, h0[k], c0[k], ends, training, drops
             )
             sides[-1].append(_flip(y, ends) if direction == 1 else y)
             runs.append(run)
@@ -280,6 +304,7 @@ def backward(
     input_gradient: bool,
     num_threads: int,
     dcells: Array | None = None,
+    grad_norms: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, list[Array]]:
     """Differentiate `forward`: see `pyrnnfast.functional.backward`."""
     pack, T, N = tape.pack, tape.steps, tape.rows
@@ -301,7 +326,7 @@ def backward(
             if direction == 1:
                 part = _flip(part, ends)
                 of_cells = None if of_cells is None else _flip(of_cells, ends)
-            dx_part, dh0[k], dc0[k], gradients[k] = _run_backward(
+            dx_part, dh0[k], dc0[k], gradients[k], dh = _run_backward(
                 pack.cells[k],
                 pack.weights[k],
                 tape.runs[k],
@@ -312,6 +337,9 @@ def backward(
                 ends,
             )
             dx = dx + (_flip(dx_part, ends) if direction == 1 else dx_part)
+            if grad_norms is not None:
+                dh = (_flip(dh, ends) if direction == 1 else dh).astype(np.float64)
+                grad_norms[k] = np.sqrt((dh**2).sum(axis=(1, 2)))
         above = _dropout(dx, layer - 1, tape.dropout, tape.seed) if layer > 0 else dx
     if tape.ids is not None:
         dx, above = above, np.zeros((tape.embeddings, pack.input_size), pack.dtype)

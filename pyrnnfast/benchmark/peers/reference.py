@@ -20,7 +20,9 @@ class Reference(Peer):
     name = "NumPy"
     packages = ("numpy",)
     cells = Ours.cells
-    optional = frozenset({"peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm"})
+    optional = frozenset(
+        {"peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm", "zoneout", "grad_clip"}
+    )
     rival = False
     slow = True
 
