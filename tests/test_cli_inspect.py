@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("text.txt").write_text(TEXT)
     Path("lines.txt").write_text("a fine day\nthe worst film\n")
     Path("table.csv").write_text('words,n\n"a fine, day",1\nthe worst film,2\n')
+    Path("same.txt").write_text("\n".join(["a"] * 8))
     Path("blank.txt").write_text("a\n \nb\n")
     words = Vocabulary.from_text(TEXT)
     for cell in ("lstm", "rnn", "gru"):
@@ -87,12 +89,14 @@ def test_gates(folder: Path) -> None:
 
 
 def test_gradients(folder: Path) -> None:
-    out, _ = run("gru.safetensors", "text.txt", "--what", "gradients", "--steps", 21)
+    out, _ = run("gru.safetensors", "text.txt", "--what", "gradients", "--steps", 21, "--grad-clip", "1e-9")
     lines = out.splitlines()
-    assert lines[0].split() == ["steps", "back", "layer", "0", "layer", "1"]
+    columns = ["layer 0", "layer 1", "layer 0, clipped to 1e-09", "layer 1, clipped to 1e-09"]
+    assert re.split("  +", lines[0]) == ["steps back", *columns]
     assert [line.split()[0] for line in lines[2:-1]] == ["0", "1", "2", "4", "8", "16", "20"]
     first, last = ([float(x) for x in lines[k].split()[1:]] for k in (2, -2))
-    assert 0 < last[0] < first[0]
+    assert first[1] == first[3]
+    assert last[2] < last[0] < first[0]
     found = json.loads(run("lstm.safetensors", "text.txt", "--what", "gradients", "--steps", 1, "--json")[0])
     assert [len(curve) for curve in found["norms"].values()] == [1, 1]
 
@@ -162,12 +166,14 @@ GRADIENTS = ["lstm.safetensors", "text.txt", "--what", "gradients"]
             "reverse must be False for a model that reads in one",
         ),
         (["rnn.safetensors", "text.txt", "--what", "gates"], "must have gates (LSTM or GRU), got Elman's"),
+        (["classifier.safetensors", "same.txt", "--html", "new"], "no property changes in both halves"),
         (["absent", "text.txt", "--steps", 3], "--steps must not be given with --what units, got 3"),
         ([*GRADIENTS, "--html", "new"], "--html must not be given with --what gradients, got new"),
         ([*GRADIENTS, "--layer", 0], "--layer must not be given with --what gradients, got 0"),
         ([*GRADIENTS, "--reverse"], "--reverse must not be given with --what gradients"),
         ([*GRADIENTS, "--steps", 0], "--steps must be an integer of at least 1, got 0"),
         ([*GRADIENTS, "--steps", 10**6], "text must have at least 2 * steps = 2000000 tokens"),
+        ([*GRADIENTS, "--grad-clip", 0], "--grad-clip must be a finite number above 0, got 0"),
         (["tagger.safetensors", "text.txt", *GRADIENTS[2:]], "needs a language model, got a sequence tagger"),
         (["absent", "text.txt", "--html", "gru.safetensors"], "is there already; --force replaces it"),
         (["absent", "text.txt", "--html", "text.txt", "--force"], "text.txt: would overwrite another file"),

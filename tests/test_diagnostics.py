@@ -20,7 +20,7 @@ STACKS: list[tuple[Any, dict[str, Any]]] = [
     (pyrnnfast.LSTM, {"peephole": True, "coupled": True, "cell_clip": 0.3, "bias": False}),
     (pyrnnfast.LSTM, {"proj_size": 4}),
     (pyrnnfast.LSTM, {"layer_norm": True, "activations": ["hard_sigmoid", "softsign", "tanh"]}),
-    (pyrnnfast.GRU, {"clip": 0.5}),
+    (pyrnnfast.GRU, {"clip": 0.5, "recurrent_dropout": 0.5, "grad_clip": 0.1}),
     (pyrnnfast.GRU, {"reset_after": False}),
     (pyrnnfast.GRU, {"proj_size": 3, "merge": "concat"}),
     (pyrnnfast.OneGateGRU, {}),
@@ -111,6 +111,7 @@ def test_what_cannot_be_recorded() -> None:
     layer, x = pyrnnfast.GRU(2, 3, rng=0), np.ones((4, 1, 2), np.float32)
     refuses(TypeError, lambda: record(pyrnnfast.JordanRNN(2, 3, 1), x))
     refuses(TypeError, lambda: record(pyrnnfast.Linear(2, 3), x))
+    refuses(ValueError, lambda: record(pyrnnfast.GRU(2, 3, zoneout=0.1), x))
     refuses(TypeError, lambda: record(layer, x.astype(np.float64)))
     refuses(ValueError, lambda: record(layer, x[0]))
     refuses(ValueError, lambda: record(layer, x[:0]))

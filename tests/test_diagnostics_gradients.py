@@ -1,4 +1,4 @@
-"""Norms of gradients back in time: exact ones, those of backward, of a model's loss."""
+"""Norms of gradients back in time: exact ones, those of backward, of a model's loss; what a clip does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import refuses
+from conftest import refuses, require
 
 import pyrnnfast
 from pyrnnfast import softmax_cross_entropy
@@ -48,6 +48,17 @@ def test_a_linear_network_vanishes_or_explodes_by_its_factor(factor: float) -> N
     found = gradient_norms(linear(factor), x, dy, step=9)
     np.testing.assert_allclose(found[0, :10], expected[20:], rtol=30 * 8 * EPS)
     np.testing.assert_array_equal(found[0, 10:], 0)
+
+
+def test_the_clip_ends_an_explosion() -> None:
+    """dh' = W^T ds, and no number of ds is above the clip."""
+    x, layer = normal(60, 1, 4), linear(3.0)
+    free, clipped = gradient_norms(layer, x), gradient_norms(layer, x, grad_clip=0.5)
+    assert free[0, 0] > 1e27
+    assert clipped[0, :-1].max() <= 3 * 0.5 * np.sqrt(4) * (1 + 60 * EPS)
+    assert clipped[0, -1] == free[0, -1] == 2
+    wide = gradient_norms(layer, x, grad_clip=1e30)
+    np.testing.assert_allclose(wide, free, rtol=60 * EPS)
 
 
 @pytest.mark.parametrize(("kind", "options"), LAYERS, ids=str)
@@ -114,6 +125,7 @@ def test_many_places_of_a_text() -> None:
     assert several.shape == (2, 7)
     assert (several > 0).all()
     assert model.training
+    assert (loss_gradient_norms(model, TEXT, steps=7, rows=10, grad_clip=1e-9)[:, 0] < several[:, 0]).all()
     assert loss_gradient_norms(model, TEXT[:14], steps=7).shape == (2, 7)
 
 
@@ -126,6 +138,7 @@ def test_bad_arguments() -> None:
     refuses(ValueError, lambda: gradient_norms(layer, x, step=4))
     refuses(ValueError, lambda: gradient_norms(layer, x, step=-5))
     refuses(ValueError, lambda: gradient_norms(layer, x, np.zeros((4, 2, 5), np.float32)))
+    refuses(ValueError, lambda: gradient_norms(layer, x, grad_clip=0))
     model = LanguageModel(Vocabulary.from_text(TEXT), embedding=4, hidden=6, rng=0)
     refuses(TypeError, lambda: loss_gradient_norms(layer, TEXT))
     refuses(ValueError, lambda: loss_gradient_norms(model, TEXT[:13], steps=7))
@@ -133,10 +146,17 @@ def test_bad_arguments() -> None:
     refuses(ValueError, lambda: loss_gradient_norms(model, TEXT, rows=0))
 
 
-def test_python_in_the_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_in_the_document_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("matplotlib")
+    monkeypatch.chdir(tmp_path)
     document = Path(__file__).parent.parent / "docs" / "diagnostics.md"
     block = document.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
     names: dict[str, Any] = {}
     exec(compile(block, "diagnostics.md", "exec"), names)
+    elman, gru, lstm, wild, clipped = (each[-51] / each[-1] for each in names["norms"].values())
+    assert elman < gru < 1e-6 < 1e-3 < lstm < 1 < 1e3 < wild
+    assert clipped < 1
     assert capsys.readouterr().out.startswith("{'Elman': ")
-    assert names["norms"]["Elman"][-51] < 1e-3 * names["norms"]["LSTM"][-51]
+    assert [path.name for path in tmp_path.iterdir()] == ["gradients.png"]

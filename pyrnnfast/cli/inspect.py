@@ -66,6 +66,9 @@ def inspect(
         int | None, typer.Option(help=f"How much is read for gates and units.  [default: {TOKENS}]")
     ] = None,
     steps: Annotated[int | None, typer.Option(help=f"Of gradients back in time.  [default: {STEPS}]")] = None,
+    grad_clip: Annotated[
+        float | None, typer.Option(help="Gradients once more, clipped in the time loop to this.")
+    ] = None,
     text_column: Annotated[str, typer.Option(help="The texts' column, for a classifier.")] = "text",
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the text, coloured by gates or units.")
@@ -82,7 +85,7 @@ def inspect(
     from pyrnnfast.text import read_text
 
     validation.choice("--what", what, WHATS)
-    of_gradients = {"--steps": steps}
+    of_gradients = {"--steps": steps, "--grad-clip": grad_clip}
     of_reading = {
         "--layer": layer,
         "--unit": unit,
@@ -96,6 +99,8 @@ def inspect(
     layer = validation.integer("--layer", layer or 0, 0)
     tokens = validation.integer("--tokens", TOKENS if tokens is None else tokens, 4)
     steps = validation.integer("--steps", STEPS if steps is None else steps, 1)
+    if grad_clip is not None:
+        validation.number("--grad-clip", grad_clip, above=0)
     if unit is not None:
         validation.integer("--unit", unit, 0)
     _check_outputs([path for path in (html, png) if path is not None], [model, file], force)
@@ -108,7 +113,7 @@ def inspect(
     if what == "gradients":
         if not isinstance(network, LanguageModel):
             raise ValueError(f"--what gradients needs a language model, got a {network.KIND}")
-        found = _gradients(network, texts[0], steps, png)
+        found = _gradients(network, texts[0], steps, grad_clip, png)
     else:
         from pyrnnfast.diagnostics import read
 
@@ -137,12 +142,17 @@ def _check_outputs(outputs: list[Path], inputs: list[Path], force: bool) -> None
         taken.append(os.path.realpath(path))
 
 
-def _gradients(network: LanguageModel, text: str, steps: int, png: Path | None) -> Found:
-    """A column of norms for each layer."""
+def _gradients(
+    network: LanguageModel, text: str, steps: int, grad_clip: float | None, png: Path | None
+) -> Found:
+    """A column of norms for each layer, and once more with the clip."""
     from pyrnnfast.diagnostics import loss_gradient_norms, plot_gradients
 
-    norms = loss_gradient_norms(network, text, steps=steps)
-    curves = {f"layer {number}": curve for number, curve in enumerate(norms)}
+    curves = {}
+    for clip in (None, grad_clip)[: 1 + (grad_clip is not None)]:
+        norms = loss_gradient_norms(network, text, steps=steps, grad_clip=clip)
+        clipped = "" if clip is None else f", clipped to {clip:g}"
+        curves |= {f"layer {number}{clipped}": curve for number, curve in enumerate(norms)}
     if png is not None:
         plot_gradients(png, curves, f"{network.cell}: loss of one prediction")
     ages = [0, *(2**k for k in range(steps.bit_length()) if 2**k < steps - 1), steps - 1]
@@ -150,7 +160,7 @@ def _gradients(network: LanguageModel, text: str, steps: int, png: Path | None) 
         [str(age), *(f"{curve[-1 - age]:.3g}" for curve in curves.values())] for age in dict.fromkeys(ages)
     ]
     data = {"norms": {name: curve[::-1].tolist() for name, curve in curves.items()}}
-    note = "norm of dL/dh, L the loss of one prediction, root of the mean square over 64 places of the text"
+    note = "norm of dL/dh, L the loss of one prediction, root of the mean square over up to 64 places of the text"
     return Found(["steps back", *curves], lines, range(1 + len(curves)), note, data)
 
 
@@ -170,18 +180,12 @@ def _gates(
         lines.append([name, *(f"{share:.3f}" for share in shares)])
         data[name] = dict(zip(("mean", "closed", "open"), map(float, shares), strict=True))
         means = [rows.mean(axis=1) for rows in each]
-        middle, spread = (0.5, 0.5) if unit is not None else (values.mean(), 2 * np.concatenate(means).std())
+        middle, spread, heading, note = 0.5, 0.5, f"gate {name}, unit {unit}", "blue: closed, red: open"
+        if unit is None:
+            middle, spread, heading = shares[0], 2 * np.concatenate(means).std(), f"gate {name}"
+            note += f"; the mean of all units, white at its average of {middle:.2f}"
         levels = [(mean - middle) / max(float(spread), 1e-9) for mean in means]
-        note = "blue: closed, red: open" + (
-            "" if unit is not None else f"; mean of all units, white at its average of {shares[0]:.2f}"
-        )
-        blocks.append(
-            Block(
-                f"gate {name}" + (f", unit {unit}" if unit is not None else ""),
-                note,
-                _shown(readings, levels),
-            )
-        )
+        blocks.append(Block(heading, note, _shown(readings, levels)))
     if html is not None:
         write_html(html, title, blocks)
     if png is not None:
@@ -197,6 +201,8 @@ def _units(
     from pyrnnfast.diagnostics import PROPERTIES, find_units, plot_units, write_html
 
     found = find_units(readings, unit=unit)
+    if not found and (html is not None or png is not None):
+        raise ValueError("nothing to draw: no property changes in both halves of the text; give more of it")
     lines = [
         [each.property, f"{'-' * (each.sign < 0)}{each.source}[{each.unit}]", each.measure]
         + [f"{score:.3f}" for score in (each.score, each.held_out)]

@@ -40,7 +40,7 @@ def record(layer: RecurrentLayer, x: Array, state: State | None = None) -> tuple
     the initial one as a call of the layer takes it; zeros by default.
     Returns (activities, final state): an Activity for each layer and direction, number layer * D + direction.
     It is computed in NumPy by `pyrnnfast.reference`, and equals what the layer computes within rounding.
-    Raises TypeError for a wrong type or dtype, ValueError for a wrong shape.
+    Raises TypeError for a wrong type or dtype, ValueError for a wrong shape and for a layer with zoneout.
     """
     layer = checked_layer(layer)
     x = validation.shaped("x", x, layer.dtype, ("T", "N", layer.input_size))
@@ -48,7 +48,9 @@ def record(layer: RecurrentLayer, x: Array, state: State | None = None) -> tuple
         raise ValueError(f"x must have at least one step, got shape {x.shape}")
     shape, c_shape = _sizes.states(layer, x.shape[1])
     h0, c0 = validation.state("state", state, layer.dtype, shape, c_shape)
-    pack = reference_pack(layer)
+    weights = list(layer.named_parameters().values())
+    stack = (layer.num_layers, layer.bidirectional, layer.bias)
+    pack = reference.Pack(layer.cell, weights, *stack, None, layer.options)
     _, h, c, tape = reference.forward(pack, x, h0, c0, None, 0.0, 0, True, 1)
     assert tape is not None
     ends = [None] * len(h) if c is None else list(c)
@@ -56,17 +58,12 @@ def record(layer: RecurrentLayer, x: Array, state: State | None = None) -> tuple
     return activities, h if c is None else (h, c)
 
 
-def reference_pack(layer: RecurrentLayer) -> reference.Pack:
-    """Return its weights as the reference takes them."""
-    weights = list(layer.named_parameters().values())
-    stack = (layer.num_layers, layer.bidirectional, layer.bias)
-    return reference.Pack(layer.cell, weights, *stack, None, layer.options)
-
-
 def checked_layer(layer: object) -> RecurrentLayer:
-    """Return a layer whose steps can be looked into; raise TypeError for anything else."""
+    """Return a layer whose steps can be looked into; raise TypeError or ValueError for another one."""
     if not isinstance(layer, RecurrentLayer) or isinstance(layer, JordanRNN):
         raise TypeError(f"layer must be an RNN, LSTM, GRU or OneGateGRU, got {type(layer).__name__}")
+    if layer.options is not None and layer.options.zoneout:
+        raise ValueError(f"layer must be one without zoneout, got {layer}")
     return layer
 
 
