@@ -160,7 +160,7 @@ def _gradients(
         [str(age), *(f"{curve[-1 - age]:.3g}" for curve in curves.values())] for age in dict.fromkeys(ages)
     ]
     data = {"norms": {name: curve[::-1].tolist() for name, curve in curves.items()}}
-    note = "norm of dL/dh, L the loss of one prediction, root of the mean square over up to 64 places of the text"
+    note = "norm of dL/dh, L the loss of one prediction, root mean square over up to 64 places of the text"
     return Found(["steps back", *curves], lines, range(1 + len(curves)), note, data)
 
 
