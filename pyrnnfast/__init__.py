@@ -49,6 +49,7 @@ _SUBMODULES = (
     "benchmark",
     "cli",
     "clipping",
+    "diagnostics",
     "functional",
     "keras",
     "layers",

@@ -53,10 +53,6 @@ OPTIONS: dict[str, Option] = {
     "return_cells": Option(("lstm",), {"return_cells": True}),
     "merge": Option(("lstm",), {"merge": "sum"}, directions=2),
     "layer_norm": Option(("lstm", "gru", "rnn_tanh"), {"layer_norm": True}),
-    "proj_size": Option(("lstm", "gru", "rnn_tanh"), {"proj_size": half}),
-    "proj_clip": Option(("lstm",), {"proj_size": half, "proj_clip": 3.0}),
-    "one_gate": Option(("gru",), {}, layer=OneGateGRU),
-    "jordan": Option(("rnn_tanh",), {"output_size": half}, layer=JordanRNN),
     "input_dropout": Option(("lstm",), {"input_dropout": 0.3}, ("training",), drawn=True),
     "recurrent_dropout": Option(
         ("lstm", "gru", "rnn_tanh"), {"recurrent_dropout": 0.3}, ("training",), drawn=True
@@ -64,6 +60,10 @@ OPTIONS: dict[str, Option] = {
     "zoneout": Option(("lstm",), {"zoneout": (0.1, 0.1)}, drawn=True),
     "grad_clip": Option(("lstm",), {"grad_clip": 1.0}, ("training",)),
     "record_grad_norms": Option(("lstm",), {"record_grad_norms": True}, ("training",)),
+    "proj_size": Option(("lstm", "gru", "rnn_tanh"), {"proj_size": half}),
+    "proj_clip": Option(("lstm",), {"proj_size": half, "proj_clip": 3.0}),
+    "one_gate": Option(("gru",), {}, layer=OneGateGRU),
+    "jordan": Option(("rnn_tanh",), {"output_size": half}, layer=JordanRNN),
 }
 """The rows of the suite "options", by what they are called. hard_sigmoid is Keras's."""
 

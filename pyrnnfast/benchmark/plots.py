@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyrnnfast._figure import figure_class, png
 from pyrnnfast.benchmark import roofline as limits
 from pyrnnfast.benchmark.peers import Ours
 from pyrnnfast.benchmark.roofline import Roofline
@@ -19,7 +19,6 @@ from pyrnnfast.training.files import Location, write_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 WIDTH, ROOF_HEIGHT, ROW_HEIGHT, MARGIN = 11.0, 6.0, 0.21, 1.4
 """Inches."""
@@ -37,27 +36,12 @@ def save(report: Report, path: Location) -> None:
     """
     roofline = report.roofline
     heights = [ROOF_HEIGHT] * (roofline is not None) + [MARGIN + ROW_HEIGHT * len(report.rows)]
-    figure = figure_class()(
-        figsize=(WIDTH, sum(heights)), layout="constrained"
-    )  # saved by Agg, without pyplot
+    figure = figure_class()(figsize=(WIDTH, sum(heights)), layout="constrained")
     figures = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     if roofline is not None:
         _draw_roofline(figures[0].add_subplot(), report, roofline)
     _draw_ratios(figures[-1].add_subplot(), report)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_whole(path, picture.getvalue())
-
-
-def figure_class() -> type[Figure]:
-    """Return matplotlib's Figure; raise ImportError, which names the extra, when it is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'a plot needs matplotlib: install it with pip install "pyrnnfast[cli]"', name="matplotlib"
-        ) from error
-    return Figure
+    write_whole(path, png(figure))
 
 
 def _draw_roofline(axes: Axes, report: Report, roofline: Roofline) -> None:

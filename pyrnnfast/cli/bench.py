@@ -76,6 +76,7 @@ def bench(
     Ctrl-C ends the run with the rows that are done.
     """
     from pyrnnfast import benchmark, runtime
+    from pyrnnfast._figure import figure_class
     from pyrnnfast.benchmark import plots
     from pyrnnfast.training.files import check_writable, write_whole
     from pyrnnfast.validation import MAX_THREADS
@@ -93,7 +94,7 @@ def bench(
     if json_file is not None and plot is not None and json_file.resolve() == plot.resolve():
         raise ValueError(f"--json and --plot must be two files, got {plot} for both")
     if plot is not None:
-        plots.figure_class()
+        figure_class()
     if bridge:
         importlib.import_module("pyrnnfast.torch")  # raises ImportError, which names the extra, without torch
     pacing = benchmark.QUICK if quick else benchmark.THOROUGH

@@ -13,7 +13,7 @@ import typer
 from pyrnnfast.cli import options as shared
 from pyrnnfast.cli import runs
 from pyrnnfast.cli.errors import DebugOption
-from pyrnnfast.cli.texts import say, typed
+from pyrnnfast.cli.texts import say, texts_of, typed
 
 if TYPE_CHECKING:
     from pyrnnfast.models import TextClassifier
@@ -195,9 +195,7 @@ def predict(
     debug: DebugOption = False,
 ) -> None:
     """Print the label of each text, one a line."""
-    from pyrnnfast.text import read_lines, read_table
     from pyrnnfast.text.examples import checked_text
-    from pyrnnfast.text.reading import SUFFIXES
 
     if (file is None) == (text is None):
         raise ValueError("give either FILE or --text")
@@ -205,9 +203,7 @@ def predict(
     if text is not None:
         texts = [checked_text("--text", typed("--text", text))]
     elif file is not None:
-        table = file.suffix.lower() in SUFFIXES
-        records = read_table(file, [text_column]) if table else read_lines(file)
-        texts = [checked_text(place, *cells.values()) for place, cells in records]
+        texts = texts_of(file, text_column)
     probabilities = network.probabilities(texts)
     for label, row in zip(network.decide(probabilities), probabilities, strict=True):
         if as_json:

@@ -11,11 +11,12 @@ from pyrnnfast.cli.bench import bench
 from pyrnnfast.cli.errors import Commands, DebugOption
 from pyrnnfast.cli.evaluate import evaluate
 from pyrnnfast.cli.info import info
+from pyrnnfast.cli.inspect import inspect
 from pyrnnfast.cli.sample import sample
 from pyrnnfast.cli.train import train
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (train, sample, evaluate, bench, info):
+for command in (train, sample, evaluate, inspect, bench, info):
     app.command()(command)
 app.add_typer(classify.app, name="classify", help="Classify texts: train, predict, evaluate.")
 app.add_typer(tag.app, name="tag", help="Tag words and find intents: train, predict, evaluate.")
@@ -36,7 +37,7 @@ def options(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Recurrent networks on a CPU, fast: language models, text classifiers, taggers; measure speed."""
+    """Recurrent networks on a CPU, fast: train and use models of text, look inside, measure speed."""
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""Text that comes in besides files: what is typed, and what Python carries; and text that goes out."""
+"""Text that comes in: what is typed, what Python carries, texts of a table; and text that goes out."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 
 def language_reference() -> str:
@@ -21,6 +22,20 @@ def typed(option: str, value: str) -> str:
         return os.fsencode(value).decode("utf-8")
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise ValueError(f"{option} must be UTF-8 text, got {error.object!r}") from None
+
+
+def texts_of(file: Path, column: str) -> list[str]:
+    """Read the texts of a table's column; a file whose name is none of a table has a text a line.
+
+    Raises OSError and ValueError as `text.read_table` and `text.read_text`, and for a text of white space.
+    """
+    from pyrnnfast.text import read_lines, read_table
+    from pyrnnfast.text.examples import checked_text
+    from pyrnnfast.text.reading import SUFFIXES
+
+    table = file.suffix.lower() in SUFFIXES
+    records = read_table(file, [column]) if table else read_lines(file)
+    return [checked_text(place, *cells.values()) for place, cells in records]
 
 
 def say(text: str) -> None:

@@ -2,9 +2,10 @@
 
 from pyrnnfast.models.language_model import LanguageModel
 from pyrnnfast.models.language_use import Evaluation
+from pyrnnfast.models.loading import load
 from pyrnnfast.models.scores import Report
 from pyrnnfast.models.sequence_tagger import SequenceTagger
 from pyrnnfast.models.tagger_use import TagReport
 from pyrnnfast.models.text_classifier import TextClassifier
 
-__all__ = ["Evaluation", "LanguageModel", "Report", "SequenceTagger", "TagReport", "TextClassifier"]
+__all__ = ["Evaluation", "LanguageModel", "Report", "SequenceTagger", "TagReport", "TextClassifier", "load"]

@@ -163,17 +163,21 @@ class SequenceTagger(Model):
 
     def __call__(self, batch: TagBatch) -> tuple[Array, Array | None]:
         """Return the logits of the tags [T, N, K], and of the intents [N, I] where there are any."""
-        ends, _ = self.spelling(
-            batch.spellings, None, batch.spelling_lengths, embedding=self.character_embedding
-        )
-        spelled = self.spelling_end(ends, batch.spelling_lengths)[batch.spelled]
-        x = np.concatenate([self.embedding(self._partly_forgotten(batch.words)), spelled], axis=2)
-        y = self.recurrent(self.input_dropout(x), None, batch.lengths)[0]
+        y = self.recurrent(self.input_dropout(self.inputs(batch)), None, batch.lengths)[0]
         y = self.dropout(y)
         intents = None
         if self.intents is not None:
             intents = self.intent_decoder(self.pooling(y, batch.lengths))
         return self.decoder(y), intents
+
+    def inputs(self, batch: TagBatch) -> Array:
+        """Return what the stack over words reads, [T, N, C]: each one's embedding and its spelling's ends."""
+        ends, _ = self.spelling(
+            batch.spellings, None, batch.spelling_lengths, embedding=self.character_embedding
+        )
+        spelled = self.spelling_end(ends, batch.spelling_lengths)[batch.spelled]
+        words = self.embedding(self._partly_forgotten(batch.words))
+        return np.concatenate([words, spelled], axis=2)
 
     def _partly_forgotten(self, words: Integers) -> Integers:
         if not self.training or self.word_dropout == 0:

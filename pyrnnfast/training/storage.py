@@ -68,10 +68,10 @@ def _ordered(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
-def load(location: Location, kind: str) -> Stored:
+def load(location: Location, *kinds: str) -> Stored:
     """Read a file that `save` wrote.
 
-    location: the file. kind: what it must be.
+    location: the file. kinds: what it may be.
     Raises OSError when it cannot be read, ValueError with one clear sentence when it is something else, is
     truncated, or lies about its contents.
     """
@@ -93,8 +93,9 @@ def load(location: Location, kind: str) -> Stored:
             f"{location}: has format {version}, this version reads up to {FORMAT_VERSION}; "
             f"it was written by pyrnnfast {writer}: install that one or a later one"
         )
-    if metadata.get("kind") != kind:
-        raise ValueError(f"{location}: must be a {kind}, got a {metadata.get('kind')!r}")
+    kind = metadata.get("kind", "")
+    if kind not in kinds:
+        raise ValueError(f"{location}: must be a {' or a '.join(kinds)}, got a {kind!r}")
     try:
         description = json.loads(metadata.get("description", ""))
     except (ValueError, RecursionError) as error:
