@@ -35,7 +35,7 @@ SINGULAR, PLURAL = VERBS = ("was", "were")
 TRAINED = (1, *range(8, 16))
 TESTED = (1, 8, 10, 12, 15, 18, 21, 25, 30, 35, 40)
 TRAIN_SENTENCES, TEST_SENTENCES = 40_000, 500
-STEPS, ROWS, WINDOW, HIDDEN = 5000, 64, 32, 64
+STEPS, ROWS, WINDOW, HIDDEN = (5000, 400), 64, 32, 64
 
 
 def objects(words: int, rng: random.Random) -> list[str]:

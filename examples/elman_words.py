@@ -23,7 +23,7 @@ from throughput import compare_language_model
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.text import Vocabulary
 
-STEPS, ROWS, WINDOW = 3000, 64, 64
+STEPS, ROWS, WINDOW = (3000, 200), 64, 64
 THRESHOLDS = np.linspace(0, 4, 81)
 SHOWN, LONGEST = 60, 8
 """Letters of the plot's curve, and letters of a word whose mean errors are told."""

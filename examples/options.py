@@ -52,12 +52,11 @@ class Parser(argparse.ArgumentParser):
             self.error(str(error))
 
 
-def run_length(options: argparse.Namespace, **steps_or_epochs: int) -> dict[str, Any]:
-    """Return what `fit` or `Budget` is told of the length of a run: minutes if given, else what is named.
+def run_length(options: argparse.Namespace, **lengths: tuple[int, int]) -> dict[str, Any]:
+    """Return what `fit` or `Budget` is told of the length of a run.
 
-    With --quick it is a tenth of that, 1 at least.
+    lengths: by name ("steps", "epochs") how many there are, and how many with --quick. --minutes goes before.
     """
     if options.minutes is not None:
         return {"minutes": options.minutes}
-    share = 10 if options.quick else 1
-    return {name: max(1, value // share) for name, value in steps_or_epochs.items()}
+    return {name: each[options.quick] for name, each in lengths.items()}
