@@ -123,14 +123,22 @@ def test_bad_vocabularies() -> None:
 # --- Evaluation
 
 
+def test_an_empty_text_has_no_surprisal() -> None:
+    with pytest.raises(ValueError, match="at least one token, got none"):
+        model().surprisal("")
+
+
 def test_evaluation_by_hand() -> None:
     network = model(dtype=np.float64).eval()
     text = TEXT[:700]
     ids = network.vocabulary.encode(text, bos=True)
     logits = network(ids[:-1, None])[0][:, 0]
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    expected = -log_p[np.arange(700), ids[1:]].mean()
-    found = network.train().evaluate(text)
+    each = -log_p[np.arange(700), ids[1:]]
+    np.testing.assert_allclose(network.train().surprisal(text), each, rtol=1e-12)
+    assert network.training
+    expected = each.mean()
+    found = network.evaluate(text)
     assert found.loss == pytest.approx(expected, rel=1e-12)
     assert found.perplexity == pytest.approx(math.exp(expected), rel=1e-12)
     assert found.bits_per_character == pytest.approx(expected / math.log(2), rel=1e-12)
