@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import pyrnnfast
+from pyrnnfast.layers.training import Training
 
 AWKWARD = (1, 2, 3, 5, 7, 9, 15, 16, 17, 31, 33, 63, 65, 97)
 """Sizes around every width of vector and tile."""
@@ -65,6 +67,14 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
         timeout=280,
         check=False,
     )
+
+
+def arguments_of(kind: type) -> list[str]:
+    """The names of the arguments of a recurrent layer's constructor, in order."""
+    found: list[str] = []
+    for name, parameter in inspect.signature(kind).parameters.items():
+        found += Training.__annotations__ if parameter.kind is parameter.VAR_KEYWORD else [name]
+    return found
 
 
 def refuses(error: type[Exception], call: Callable[[], object]) -> None:

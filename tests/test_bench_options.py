@@ -16,11 +16,12 @@ from pyrnnfast.benchmark.options import make_layer
 from pyrnnfast.benchmark.peers import Keras, OnnxRuntime, Ours, Peer, Plain, PyTorch, Reference
 from pyrnnfast.benchmark.run import check
 
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")  # PyTorch's own
 SUITE = benchmark.suite("options")
 TINY = [
     replace(workload, shape=shape)
     for workload in SUITE
-    for shape in (Shape(5, 2, 3, 4), Shape(4, 3, 5, 7, 2, 2))
+    for shape in (Shape(5, 2, 3, 4, 1, workload.shape.directions), Shape(4, 3, 5, 7, 2, 2))
 ]
 PAIRS = [
     (peer, workload, task)
@@ -50,13 +51,16 @@ def test_peers_agree(peer: type[Peer], workload: Workload, task: str) -> None:
 
 
 def test_the_suite() -> None:
-    assert {workload.shape for workload in SUITE} == {Shape(50, 32, 512, 512)}
     assert {workload.option for workload in SUITE} == set(OPTIONS)
     for workload in SUITE:
         option = OPTIONS[workload.option]
-        layer = make_layer(replace(workload, shape=Shape(1, 1, 2, 3)), "float32")
+        assert workload.shape == Shape(50, 32, 512, 512, 1, option.directions)
+        layer = make_layer(replace(workload, shape=Shape(1, 1, 2, 3, 1, option.directions)), "float32")
         assert workload.cell in option.cells
-        assert all(f"{name}=" in repr(layer) for name in option.arguments)
+        if option.layer is None:
+            assert all(f"{name}=" in repr(layer) for name in option.arguments)
+        else:
+            assert type(layer) is option.layer
         assert str(workload).startswith(f"{benchmark.shapes.LABELS[workload.cell]} {workload.option} T 50")
     assert {workload.cell for workload in benchmark.suite("options", ["gru"])} == {"gru"}
     assert benchmark.suite("options", ["one_gate_gru"]) == []
@@ -69,6 +73,31 @@ def test_who_has_what() -> None:
     assert OnnxRuntime.unable(peephole, "forward") == Reference.unable(peephole, "training") == ""
     assert Plain.unable(peephole, "training") == ""
     assert Plain.unable(replace(peephole, option=""), "training") == "is for options"
+
+
+def test_sizes_of_an_option_follow_the_shape() -> None:
+    sizes = {
+        "proj_size": ({"weight_hr_l0": (256, 512), "weight_hh_l0": (2048, 256)}, 256),
+        "merge": ({"weight_hh_l0_reverse": (2048, 512)}, 512),
+        "jordan": ({"weight_oh_l0": (512, 256), "weight_ho_l0": (256, 512)}, 256),
+        "one_gate": ({"weight_hh_l0": (1024, 512)}, 512),
+    }
+    for option, (weights, width) in sizes.items():
+        case = Case(next(w for w in SUITE if w.option == option))
+        assert case.dy.shape == (50, 32, width)
+        for name, shape in weights.items():
+            assert case.weights[name].shape == shape
+
+
+def test_who_has_a_projection_and_other_layers() -> None:
+    """PyTorch's LSTM alone; and whoever lacks a layer says so."""
+    projected = {w.cell: w for w in SUITE if w.option == "proj_size"}
+    assert PyTorch.unable(projected["lstm"], "training") == ""
+    assert PyTorch.unable(projected["gru"], "training") == "has no proj_size"
+    one_gate, jordan = (next(w for w in SUITE if w.option == option) for option in ("one_gate", "jordan"))
+    assert Keras.unable(one_gate, "forward") == PyTorch.unable(one_gate, "training") == "has no OneGateGRU"
+    assert Reference.unable(jordan, "forward") == "has no JordanRNN"
+    assert Reference.unable(one_gate, "training") == Plain.unable(jordan, "forward") == ""
 
 
 def test_rows_are_held_against_the_plain_cell() -> None:

@@ -129,7 +129,7 @@ def test_several_labels_of_words_without_a_header(folder: Path) -> None:
         (["train", "train.csv", "--valid", "unseen.csv", "--holdout", 0.1], "cannot go together"),
         (["train", "train.csv", "--epochs", 1, "--minutes", 1], "--epochs and --minutes cannot go together"),
         (["train", "train.csv", "--epochs", 0], "epochs must be an integer of at least 1, got 0"),
-        (["train", "train.csv", "--cell", "x"], "cell must be one of gru"),
+        (["train", "train.csv", "--cell", "x"], "cell must be one of lstm"),
         (["train", "train.csv", "--unit", "x"], "unit must be one of char, word"),
         (["train", "train.csv", "--pooling", "x"], "pooling must be one of mean"),
         (["train", "train.csv", "--hidden", 10**7], "must fit this machine's memory"),

@@ -40,6 +40,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"bidirectional": True},
     {"num_layers": 2, "dropout": 0.25},
     {"num_layers": 3, "bidirectional": True},
+    {"num_layers": 2, "bidirectional": True, "merge": "mean"},
     {"num_layers": 2, "bidirectional": True, "input_dropout": 0.2, "recurrent_dropout": 0.3},
 ]
 
@@ -121,8 +122,8 @@ def test_a_layer_goes_to_keras_and_comes_back(cell: str, options: dict[str, Any]
     y, final = layer(x)
     agree(y, made(x))
     last = to_keras(layer, return_sequences=False)(x)
-    h = final[0] if kind is LSTM else final
-    agree(np.concatenate(h[-layer.num_directions :], axis=-1), last)
+    h = (final[0] if kind is LSTM else final)[-layer.num_directions :]
+    agree(h.mean(axis=0) if "merge" in options else np.concatenate(h, axis=-1), last)
     back = from_keras(made)
     assert repr(back) == repr(layer)
     assert back.state_dict().keys() == layer.state_dict().keys()
@@ -197,6 +198,24 @@ def test_lengths_are_a_mask_of_keras(cell: str) -> None:
         agree(got, end)
 
 
+@pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave"])
+@pytest.mark.parametrize("cell", LAYERS)
+def test_merged_directions(cell: str, mode: str) -> None:
+    kind, own = KERAS[cell]
+    theirs = filled(keras.layers.Bidirectional(kind(H, **own, return_sequences=True), merge_mode=mode))
+    ours, x = from_keras(theirs), drawn(N, T, C)
+    agree(ours(x)[0], theirs(x))
+    lengths = np.array([T, 1, 3])
+    agree(ours(x, lengths=lengths)[0], theirs(x, mask=np.arange(T) < lengths[:, None]))
+    again = to_keras(ours)
+    assert again.merge_mode == mode
+    agree(ours(x)[0], again(x))
+    sequence = to_keras(
+        GRU(C, H, 2, bidirectional=True, merge=ours.options.merge if ours.options else "concat")
+    )
+    assert {layer.merge_mode for layer in sequence.layers} == {mode}
+
+
 def test_a_layer_of_a_cell_is_read_too() -> None:
     theirs = filled(keras.layers.RNN(keras.layers.LSTMCell(H), return_sequences=True))
     x = drawn(N, T, C)
@@ -238,7 +257,6 @@ def two(first: Any, second: Any, **options: Any) -> Any:
         (ValueError, lambda: filled(keras.layers.GRU(H, recurrent_activation=lambda x: x))),
         (ValueError, lambda: filled(keras.layers.GRU(H, dtype="mixed_bfloat16"))),
         (ValueError, lambda: filled(keras.layers.GRU(H, dtype="float16", recurrent_initializer="zeros"))),
-        (ValueError, lambda: filled(keras.layers.Bidirectional(keras.layers.GRU(H), merge_mode="sum"))),
         (ValueError, lambda: filled(keras.layers.Bidirectional(keras.layers.GRU(H), merge_mode=None))),
         (ValueError, lambda: two(keras.layers.GRU(H, go_backwards=True), keras.layers.GRU(H))),
         (ValueError, lambda: two(keras.layers.GRU(H), keras.layers.GRU(H + 1, go_backwards=True))),

@@ -14,7 +14,7 @@ from numeric import CELLS as RECURRENT
 from pyrnnfast.layers.module import Module
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import LanguageModel
-from pyrnnfast.models.language_training import StreamTask
+from pyrnnfast.models.language_training import StreamTask, split
 from pyrnnfast.models.stacks import CELLS
 from pyrnnfast.text import ContiguousWindows, Vocabulary
 
@@ -211,6 +211,36 @@ def test_the_end_of_a_line_ends_a_text_of_words() -> None:
     assert network.sample(count=3, length=50, seed=0) == ["", "", ""]
 
 
+def test_lines_of_words_without_unknown_ones() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"name{n}" for n in range(60)]
+    pairs = rng.choice(names, (600, 2))
+    lines = [f"{a} saw {b} and {'he ' * rng.integers(1, 12)}" for a, b in pairs]
+    text = "\n".join(lines)
+    words = Vocabulary.from_text(text, unit="word", max_size=30)  # most of the names are <UNK>
+    network = LanguageModel(words, embedding=8, hidden=32, rng=0)
+    network.fit(text, steps=300, batch=8, window=24, lr=2e-2)
+    limit = 8
+    drawn = [line.split() for line in network.sample(count=1000, length=limit, seed=3)]
+    assert not any("<UNK>" in line for line in drawn)
+    ended = [line for line in drawn if len(line) < limit]  # by <EOS>: nothing else ends a line
+    assert 100 < len(ended) < 900
+    assert max(map(len, drawn)) == limit
+    begun = [line for line in drawn if line[1:2] == ["saw"]]  # a line is drawn from its beginning on
+    assert len(begun) > 600
+    kept = network.sample(count=100, length=limit, seed=3, allow_unknown=True)
+    assert any("<UNK>" in line for line in kept)
+
+
+def test_held_out_words_are_whole() -> None:
+    text = "the cat sat"
+    for holdout in (0.1, 0.2, 0.27):
+        assert split(text, None, holdout, "word") == ("the cat ", "sat")
+    assert split(text, None, 0.1, "char") == ("the cat sa", "t")
+    assert split(text, None, 0, "word") == (text, "")
+    assert split(text, None, 0.99, "word") == ("", text)
+
+
 def test_unknown_characters_of_a_prompt_are_told() -> None:
     network = model()
     with pytest.warns(UserWarning, match="does not know 2 of the prompt's tokens") as caught:
@@ -292,3 +322,26 @@ def test_a_row_starts_afresh_in_each_window() -> None:
             inputs[0, row], h[:, row], c[:, row] = network.vocabulary.bos_id, 0, 0
         expected, _ = network.loss_and_grads(inputs, targets, (h, c))
         assert loss == expected
+
+
+def test_a_row_of_words_starts_afresh_where_a_line_does() -> None:
+    text = "a b c\na b\n" * 100
+    network = LanguageModel(Vocabulary.from_text(text, unit="word"), embedding=3, hidden=4, rng=0)
+    words = network.vocabulary
+    ids = words.encode(text)
+    task = StreamTask(network, ids, None, batch=3, window=5, file=None)
+    started = 0
+    for position in range(12):
+        carried = task.state_dict()
+        network.zero_grad()
+        loss, _ = task.step()
+        inputs, targets = ContiguousWindows(ids, 3, 5, keep_last=False)[position]
+        h, c = (carried.get(f"state{i}", np.zeros((1, 3, 4), np.float32)).copy() for i in (0, 1))
+        rows = np.flatnonzero(inputs[0] == words.eos_id)
+        if position < 3 and rows.size:
+            row = rows[position % rows.size]
+            inputs[0, row], h[:, row], c[:, row] = words.bos_id, 0, 0
+            started += 1
+        expected, _ = network.loss_and_grads(inputs, targets, (h, c))
+        assert loss == expected
+    assert started > 0

@@ -16,8 +16,10 @@ torch = require("torch")
 nn = torch.nn
 ours = require("pyrnnfast.torch")
 
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")  # PyTorch's own
 T, N, C, H = 6, 3, 4, 7
 LAYERS = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("LSTM", {}), ("GRU", {})]
+PROJECTED = ("LSTM", {"proj_size": 3})
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"bias": False, "bidirectional": True},
@@ -39,7 +41,7 @@ def agree(got: Any, want: Any) -> None:
 
 @pytest.mark.parametrize("home", [nn, ours], ids=["torch.nn", "pyrnnfast.torch"])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("name, own", LAYERS, ids=str)
+@pytest.mark.parametrize("name, own", [*LAYERS, PROJECTED], ids=str)
 def test_layers(name: str, own: dict[str, Any], options: dict[str, Any], home: Any) -> None:
     module = getattr(home, name)(C, H, **own, **options).eval()
     layer = ours.from_torch(module)
@@ -139,7 +141,6 @@ def test_subclasses() -> None:
         (TypeError, lambda: LSTM(C, H)),
         (TypeError, lambda: nn.Sequential(nn.LSTM(C, H))),
         (ValueError, lambda: Own(C, H)),
-        (ValueError, lambda: nn.LSTM(C, H, proj_size=3)),
         (ValueError, lambda: nn.LSTM(C, H).to(torch.bfloat16)),
         (ValueError, lambda: nn.LSTM(C, H, device="meta")),
     ],
@@ -161,6 +162,7 @@ def test_what_no_layer_can_be_is_refused(error: type[Exception], make: Any) -> N
         (ValueError, lambda: RNN(C, H, clip=2.0)),
         (ValueError, lambda: RNN(C, H, activations=["elu"])),
         (ValueError, lambda: pyrnnfast.GRUCell(C, H, reset_after=False)),
+        (ValueError, lambda: GRU(C, H, proj_size=3)),
     ],
 )
 def test_what_pytorch_has_not_is_refused(error: type[Exception], layer: Any) -> None:

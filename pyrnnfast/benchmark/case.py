@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from pyrnnfast import _sizes as sizes
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.options import make_layer
 from pyrnnfast.benchmark.shapes import Workload
@@ -50,9 +49,12 @@ class Case:
         self.lengths = workload.lengths()
 
     def _width(self) -> int:
-        if self.workload.option:
-            return sizes.width(make_layer(self.workload, self.dtype))
-        return self.workload.shape.directions * self.workload.shape.hidden
+        directions, hidden = self.workload.shape.directions, self.workload.shape.hidden
+        if not self.workload.option:
+            return directions * hidden
+        layer = make_layer(self.workload, self.dtype)
+        merged = layer.options is not None and layer.options.merge != "concat"
+        return layer.output_size * (1 if merged else directions)
 
     def layer_weights(self, layer: int, suffix: str) -> list[Array]:
         """Return weight_ih, weight_hh, bias_ih and bias_hh of one layer and direction ("" or "_reverse")."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pyrnnfast import GRU, LSTM, RNN, OneGateGRU
+from pyrnnfast import GRU, LSTM, RNN, JordanRNN, OneGateGRU
 from pyrnnfast._types import DTypeLike
 from pyrnnfast.benchmark.shapes import TASKS, Workload
 from pyrnnfast.layers.recurrent import RecurrentLayer
@@ -25,10 +25,23 @@ class Option(NamedTuple):
 
     cells: tuple[str, ...]
     arguments: dict[str, Any]
-    """Of our layer."""
+    """Of our layer; of a function H is the argument."""
     tasks: tuple[str, ...] = tuple(TASKS)
     drawn: bool = False
     """Whether masks are drawn, so that no two libraries agree and only times can be compared."""
+    directions: int = 1
+    layer: type[Any] | None = None
+    """One that stands for the cell's own."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a library must have: the arguments, or the layer, by name."""
+        return frozenset(self.arguments if self.layer is None else [self.layer.__name__])
+
+
+def half(hidden: int) -> int:
+    """Return P, or O, of H."""
+    return hidden // 2
 
 
 OPTIONS: dict[str, Option] = {
@@ -38,6 +51,7 @@ OPTIONS: dict[str, Option] = {
     "activations": Option(("lstm",), {"activations": [("hard_sigmoid", 1 / 6, 0.5), "tanh", "tanh"]}),
     "cell_clip": Option(("lstm",), {"cell_clip": 3.0}),
     "return_cells": Option(("lstm",), {"return_cells": True}),
+    "merge": Option(("lstm",), {"merge": "sum"}, directions=2),
     "layer_norm": Option(("lstm", "gru", "rnn_tanh"), {"layer_norm": True}),
     "input_dropout": Option(("lstm",), {"input_dropout": 0.3}, ("training",), drawn=True),
     "recurrent_dropout": Option(
@@ -46,6 +60,10 @@ OPTIONS: dict[str, Option] = {
     "zoneout": Option(("lstm",), {"zoneout": (0.1, 0.1)}, drawn=True),
     "grad_clip": Option(("lstm",), {"grad_clip": 1.0}, ("training",)),
     "record_grad_norms": Option(("lstm",), {"record_grad_norms": True}, ("training",)),
+    "proj_size": Option(("lstm", "gru", "rnn_tanh"), {"proj_size": half}),
+    "proj_clip": Option(("lstm",), {"proj_size": half, "proj_clip": 3.0}),
+    "one_gate": Option(("gru",), {}, layer=OneGateGRU),
+    "jordan": Option(("rnn_tanh",), {"output_size": half}, layer=JordanRNN),
 }
 """The rows of the suite "options", by what they are called. hard_sigmoid is Keras's."""
 
@@ -53,8 +71,14 @@ OPTIONS: dict[str, Option] = {
 def make_layer(workload: Workload, dtype: DTypeLike) -> RecurrentLayer:
     """Make our layer of a workload, with any weights."""
     shape = workload.shape
-    kind, own = LAYERS[workload.cell]
-    option = OPTIONS[workload.option].arguments if workload.option else {}
+    kind, given = LAYERS[workload.cell]
+    if workload.option:
+        option = OPTIONS[workload.option]
+        kind, given = option.layer or kind, {} if option.layer else given
+        given = given | {
+            name: value(shape.hidden) if callable(value) else value
+            for name, value in option.arguments.items()
+        }
     layer: RecurrentLayer = kind(
         shape.inputs,
         shape.hidden,
@@ -62,7 +86,6 @@ def make_layer(workload: Workload, dtype: DTypeLike) -> RecurrentLayer:
         bidirectional=shape.directions == 2,
         dtype=dtype,
         rng=0,
-        **own,
-        **option,
+        **given,
     )
     return layer

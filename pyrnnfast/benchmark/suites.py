@@ -86,7 +86,7 @@ classifier's. tiny: every cell in microseconds, to see that everything runs."""
 
 OPTION_SUITES: dict[str, tuple[Workload, ...]] = {
     "options": tuple(
-        Workload(cell, Shape(50, 32, 512, 512), option.tasks, option=name)
+        Workload(cell, Shape(50, 32, 512, 512, directions=option.directions), option.tasks, option=name)
         for name, option in OPTIONS.items()
         for cell in option.cells
     ),

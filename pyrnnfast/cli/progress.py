@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SMOOTHING = 0.98
 SAMPLE_LENGTH = 160
+SAMPLE_LINES = 4
 SAMPLE_SEED = 1
 REDRAWS_A_SECOND = 5
 SECONDS_A_LINE = 10
@@ -132,8 +133,10 @@ class Display(Callback):
 def sampler(model: LanguageModel) -> Callable[[int], list[str]]:
     """Return what `Display` takes to show texts that a language model draws."""
 
+    count = SAMPLE_LINES if model.vocabulary.unit == "word" else 1
+
     def sample(step: int) -> list[str]:
-        texts = model.sample(length=SAMPLE_LENGTH, temperature=0.8, seed=SAMPLE_SEED + step)
-        return texts[0].splitlines()
+        texts = model.sample(length=SAMPLE_LENGTH, count=count, temperature=0.8, seed=SAMPLE_SEED + step)
+        return [line for text in texts for line in text.splitlines()]
 
     return sample

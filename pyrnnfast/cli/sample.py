@@ -21,11 +21,18 @@ def sample(
     top_p: Annotated[
         float, typer.Option(help="Draw from the most probable tokens of this mass; 1: from all.")
     ] = 1.0,
-    length: Annotated[int, typer.Option(help="The most tokens to draw.")] = 500,
+    length: Annotated[int, typer.Option(help="The most tokens to draw; a text of words is a line.")] = 500,
+    count: Annotated[int, typer.Option(help="How many texts.")] = 1,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="Keep <UNK> where it is drawn; else it is drawn again.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same text.")] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Draw a text that goes on from the prompt, and print both."""
+    """Draw a text that goes on from the prompt, and print both.
+
+    One of words ends with its line (<EOS>) or at the length, one of characters at the length.
+    """
     from pyrnnfast import validation
     from pyrnnfast.models import LanguageModel
     from pyrnnfast.sampling import SamplingOptions
@@ -33,8 +40,21 @@ def sample(
     prompt = typed("--prompt", prompt)
     SamplingOptions(temperature, top_k, top_p)
     validation.integer("length", length, 0, validation.MAX_STEPS)
+    validation.integer("count", count, 1)
     if seed is not None:
         validation.seed(seed)
     loaded = LanguageModel.load(model)
-    drawn = loaded.sample(prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-    say(f"{prompt}{drawn[0]}")
+    drawn = loaded.sample(
+        prompt,
+        length=length,
+        count=count,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        allow_unknown=allow_unknown,
+        seed=seed,
+    )
+    if loaded.vocabulary.unit == "word" and prompt and not prompt[-1].isspace():
+        prompt += " "
+    for text in drawn:
+        say(f"{prompt}{text}")

@@ -6,13 +6,15 @@ from typing import Any
 
 import keras
 
-from pyrnnfast import cell_options, validation
+from pyrnnfast import _sizes, cell_options, validation
 from pyrnnfast._types import Activation, Array
 from pyrnnfast.keras import activations, weights
-from pyrnnfast.keras.layers import CLASSES
+from pyrnnfast.keras.layers import CLASSES, MERGES
 from pyrnnfast.layers import arguments
 from pyrnnfast.layers.recurrent import RecurrentLayer
 
+KNOWN = arguments.COMMON | {"reset_after", "activations", "merge", "input_dropout", "recurrent_dropout"}
+"""Arguments of the layers that Keras has too."""
 LAYERS = {"RNN": keras.layers.SimpleRNN, "LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
 
 
@@ -31,13 +33,13 @@ def to_keras(
     the first, and gives what `layer` gives on reversed steps.
     Returns a built SimpleRNN, LSTM or GRU; with two directions a Bidirectional; with several layers a
     Sequential, in which Dropout stands between the layers if `layer` has any.
-    Raises TypeError for another object; ValueError for what Keras does not have (peephole, coupled, clip,
-    some activations), and for return_state or go_backwards where the result is no single layer that has it.
+    Raises TypeError for another object; ValueError for what Keras does not have (all options but
+    reset_after, merge, input_dropout, recurrent_dropout and some activations), and for return_state or
+    go_backwards where the result is no single layer that has it.
     """
     if not isinstance(layer, tuple(CLASSES.values())):
         raise TypeError(f"layer must be an RNN, LSTM or GRU, got {type(layer).__name__}")
-    known = arguments.COMMON | {"reset_after", "activations", "input_dropout", "recurrent_dropout"}
-    arguments.refuse_others(layer, known, "Keras")
+    arguments.refuse_others(layer, KNOWN, "Keras")
     validation.flag("return_sequences", return_sequences)
     if validation.flag("return_state", return_state) and layer.num_layers > 1:
         raise ValueError("return_state must be False for several layers, got True")
@@ -98,8 +100,12 @@ def _layer(
         LAYERS[kind](**given, **each, go_backwards=go_backwards or number == 1)
         for number, each in enumerate(functions)
     )
-    made = keras.layers.Bidirectional(one, backward_layer=other[0], dtype=layer.dtype.name) if other else one
-    made.build((None, None, layer.input_size if k == 0 else layer.num_directions * layer.hidden_size))
+    made = one
+    if other:
+        merge = "concat" if layer.options is None else layer.options.merge
+        mode = next(mode for mode, ours in MERGES.items() if ours == merge)
+        made = keras.layers.Bidirectional(one, mode, backward_layer=other[0], dtype=layer.dtype.name)
+    made.build((None, None, layer.input_size if k == 0 else _sizes.width(layer)))
     for direction, part in enumerate([made.forward_layer, made.backward_layer] if other else [made]):
         cell = part.cell
         targets = [cell.kernel, cell.recurrent_kernel, *([cell.bias] if layer.bias else [])]

@@ -19,6 +19,8 @@ CELLS = {
     keras.layers.GRUCell: "GRU",
 }
 LAYERS = {keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU}
+MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "mean"}
+"""Keras's merge_mode as our merge."""
 EXPECTED = "layer must be a SimpleRNN, LSTM or GRU of Keras, or a Bidirectional or Sequential of them, got"
 
 
@@ -40,13 +42,12 @@ def from_keras(layer: Any, *, go_backwards: bool = False) -> RecurrentLayer:
     between them; built, so that it has weights.
     go_backwards: must be what the Keras layer has. With True the layer that is made reads forward all the
     same: call it on reversed steps, x[:, ::-1], and y is Keras's.
-    Returns a layer of that kind with batch_first=True, in eval mode. It gives all outputs y [N, T, D * H] and
-    the final state [L * D, N, H], whatever return_sequences and return_state are; Keras's last output is the
-    top layer's h, of both directions side by side. Keras's dropout is input_dropout here, and what is a mask
-    there is `lengths` of the call.
+    Returns a layer of that kind with batch_first=True, in eval mode. It gives all outputs y [N, T, D * H], or
+    with a merge_mode other than "concat" [N, T, H], and the final state [L * D, N, H], whatever
+    return_sequences and return_state are; Keras's last output is the top layer's h, of both directions
+    merged. Keras's dropout is input_dropout here, and what is a mask there is `lengths` of the call.
     Raises TypeError for another object; ValueError for one without weights, and for what a layer cannot be:
-    stateful, a merge_mode other than "concat", activations that are not among ours, types other than float32
-    and float64.
+    stateful, a merge_mode of None, activations that are not among ours, types other than float32 and float64.
     """
     validation.flag("go_backwards", go_backwards)
     several = isinstance(layer, keras.Sequential)
@@ -92,14 +93,17 @@ def _read(layer: Any, go_backwards: bool) -> _Found:
     """Read one recurrent layer, of one direction or two."""
     if not isinstance(layer, keras.layers.Bidirectional):
         return _read_direction(layer, go_backwards)
-    if layer.merge_mode != "concat":
-        raise ValueError(f"merge_mode of {layer.name} must be 'concat', got {layer.merge_mode!r}")
+    merge = MERGES.get(layer.merge_mode)
+    if merge is None:
+        raise ValueError(
+            f"merge_mode of {layer.name} must be one of {', '.join(MERGES)}, got {layer.merge_mode!r}"
+        )
     ends = [_read_direction(layer.forward_layer, False), _read_direction(layer.backward_layer, True)]
     if ends[0][:2] != ends[1][:2]:
         raise ValueError(f"directions must be alike, got {_describe(ends[0])} and {_describe(ends[1])}")
     return _Found(
         ends[0].kind,
-        {**ends[0].arguments, "bidirectional": True},
+        {**ends[0].arguments, "bidirectional": True, "merge": merge},
         [*ends[0].activations, *ends[1].activations],
         [*ends[0].parameters, *ends[1].parameters],
     )

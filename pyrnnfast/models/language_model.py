@@ -155,7 +155,8 @@ class LanguageModel(Model):
     ) -> Outcome:
         """Train by truncated BPTT with Adam, the state carried over from window to window.
 
-        text: what is trained on. valid: held-out text; None takes the last `holdout` of text (0: none).
+        text: what is trained on. valid: held-out text; None takes the last `holdout` of text (0: none), of
+        words as many whole ones.
         minutes, steps: how long, one of them; `training.Budget` says which learning rate follows.
         batch, window: N rows of T tokens a step. lr: the highest learning rate. clip: the largest norm of the
         gradients, infinity for any. valid_every: steps between validations, with `steps` (with `minutes`
@@ -170,7 +171,7 @@ class LanguageModel(Model):
         """
         trainer = language_training.prepare(
             self,
-            *language_training.split(text, valid, holdout),
+            *language_training.split(text, valid, holdout, self.vocabulary.unit),
             batch=batch,
             window=window,
             options=RunOptions(
@@ -216,8 +217,8 @@ class LanguageModel(Model):
         count: how many texts, for one prompt. temperature: 0 is greedy. top_k, top_p: see SamplingOptions.
         allow_unknown: whether `<UNK>` may be drawn; else it is drawn again. seed: 0 to 2**64 - 1; None takes
         one from the model's generator.
-        `<PAD>` and `<BOS>` are never drawn. `<EOS>`, the end of a line, ends a text of words; in one of
-        characters, which have line feeds, it is never drawn either.
+        `<PAD>` and `<BOS>` are never drawn. A text of words begins where a line does, and `<EOS>`, the end of
+        a line, ends it; in one of characters, which have line feeds, `<EOS>` is never drawn either.
         Returns the texts, without their prompts. Raises TypeError and ValueError for a wrong type or range.
         """
         count = validation.integer("count", count, 1)

@@ -46,6 +46,8 @@ class StreamTask:
         self._valid, self._batch, self._file = valid, batch, file
         self._position = 0
         self._state: State | None = None
+        end = model.vocabulary.eos_id
+        self._line_end = end if end is not None and (train == end).any() else None
 
     def step(self) -> tuple[float, int]:
         """Do one window: its loss and gradients."""
@@ -61,11 +63,17 @@ class StreamTask:
     def _with_a_start(self, inputs: Integers) -> Integers:
         """Let one row, each in its turn, forget its state and read `<BOS>`.
 
-        A model that never starts from nothing in training can lose itself when it does so in sampling.
+        A model that never starts from nothing in training can lose itself when it does so in sampling. Where
+        lines end in `<EOS>`, it is a row that begins a line, as a sample does.
         """
         row, bos = self._position % max(self._batch, START_EVERY), self.module.vocabulary.bos_id
         if row >= self._batch or bos is None:
             return inputs
+        if self._line_end is not None:
+            rows = np.flatnonzero(inputs[0] == self._line_end)
+            if rows.size == 0:
+                return inputs
+            row = int(rows[row % rows.size])
         inputs = inputs.copy()
         inputs[0, row] = bos
         self._state = _each(functools.partial(_without, row), self._state)
@@ -124,10 +132,11 @@ def _each(function: Callable[[Array], Array], state: State | None) -> State | No
     return None if state is None else function(state)
 
 
-def split(text: str, valid: str | None, holdout: float) -> tuple[str, str]:
+def split(text: str, valid: str | None, holdout: float, unit: str) -> tuple[str, str]:
     """Return (what is trained on, what is held out): the last `holdout` of the text unless valid is given.
 
-    Raises TypeError or ValueError for a wrong type or range.
+    unit: what the tokens are; no word is cut in two. Raises TypeError or ValueError for a wrong type or
+    range.
     """
     for name, part in (("text", text), ("valid", valid)):
         if not isinstance(part, str) and not (part is None and name == "valid"):
@@ -138,6 +147,8 @@ def split(text: str, valid: str | None, holdout: float) -> tuple[str, str]:
     if valid is not None:
         return text, valid
     cut = len(text) - int(len(text) * holdout)
+    while unit == "word" and 0 < cut < len(text) and not text[cut - 1].isspace():
+        cut -= 1
     return text[:cut], text[cut:]
 
 
@@ -158,6 +169,8 @@ def prepare(
             f"{window} needs at least {needed}; give more text, or a smaller batch or window"
         )
     held_out = model.vocabulary.encode(valid, bos=True) if valid else None
+    if held_out is not None and held_out.size < 2:
+        raise ValueError(f"the held-out text must have at least one token, got {valid!r}")
     recipe = {
         "text": _digest(ids),
         "held-out text": "" if held_out is None else _digest(held_out),

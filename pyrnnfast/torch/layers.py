@@ -31,8 +31,8 @@ def from_torch(module: Any) -> Any:
     device; parametrized weights are taken as they are now.
     Returns a layer of that name with the same arguments, in its mode of training or eval; weights are
     copies.
-    Raises TypeError for another object; ValueError for weights other than float32 and float64, proj_size, and
-    a subclass that computes something of its own.
+    Raises TypeError for another object; ValueError for weights other than float32 and float64, and a subclass
+    that computes something of its own.
     """
     if not swap.is_recurrent(module):
         raise TypeError(
@@ -41,8 +41,6 @@ def from_torch(module: Any) -> Any:
     why = swap.why_not(module)
     if why is not None:
         raise ValueError(f"module must compute as those of torch.nn do, got one that may not: {why}")
-    if getattr(module, "proj_size", 0):
-        raise ValueError(f"proj_size must be 0, which every layer has, got {module.proj_size}")
     stock = next(known for known in LAYERS if isinstance(module, (known, swap.OURS[known])))
     first = module.weight_ih if isinstance(module, nn.RNNCellBase) else module.weight_ih_l0
     if first.dtype not in FLOATS or first.is_meta:
@@ -58,13 +56,14 @@ def to_torch(layer: Any) -> Any:
     layer: an RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell.
     Returns the module of that name with the same arguments, on the CPU, in the layer's mode of training or
     eval; `accelerate` makes it compute with the kernels. Weights are copies.
-    Raises TypeError for another object, ValueError for options that PyTorch does not have: reset_after=False,
-    peephole, coupled, clip, activations.
+    Raises TypeError for another object, ValueError for options that PyTorch does not have: all of ours but
+    the LSTM's proj_size.
     """
     stock = next((known for known, ours in LAYERS.items() if isinstance(layer, ours)), None)
     if stock is None:
         raise TypeError(f"layer must be an RNN, LSTM, GRU or a cell of them, got {type(layer).__name__}")
-    arguments.refuse_others(layer, arguments.COMMON, "PyTorch")
+    known = arguments.COMMON | {"proj_size"} if stock is nn.LSTM else arguments.COMMON
+    arguments.refuse_others(layer, known, "PyTorch")
     dtype = getattr(torch, layer.dtype.name)
     made = stock(**_arguments(layer), dtype=dtype, device="meta").to_empty(device="cpu")  # nothing is drawn
     made.load_state_dict({name: torch.from_numpy(value) for name, value in layer.state_dict().items()})
@@ -78,4 +77,5 @@ def _arguments(owner: Any) -> dict[str, Any]:
         names += ["num_layers", "batch_first", "dropout", "bidirectional"]
     if hasattr(owner, "nonlinearity"):
         names.append("nonlinearity")
-    return {name: getattr(owner, name) for name in names}
+    projected = getattr(getattr(owner, "options", owner), "proj_size", 0)  # of a module; of a layer's options
+    return {name: getattr(owner, name) for name in names} | ({"proj_size": projected} if projected else {})

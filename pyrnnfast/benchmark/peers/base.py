@@ -29,7 +29,7 @@ class Peer(ABC):
     """What must be installed; the last one's version is the library's."""
     cells: ClassVar[frozenset[str]] = frozenset({"rnn_tanh", "rnn_relu", "lstm", "gru"})
     optional: ClassVar[frozenset[str]] = frozenset()
-    """Arguments of our layers, among those of `OPTIONS`, that it has an equal of."""
+    """What the `OPTIONS` need that it has an equal of."""
     tasks: ClassVar[Sequence[str]] = tuple(TASKS)
     rival: ClassVar[bool] = True
     """Whether speed is compared with it: not with our own, nor with the reference."""
@@ -61,7 +61,7 @@ class Peer(ABC):
             return "is measured by whole sequences"
         if workload.cell not in cls.cells:
             return f"has no {LABELS[workload.cell]}"
-        lacking = OPTIONS[workload.option].arguments.keys() - cls.optional if workload.option else ()
+        lacking = OPTIONS[workload.option].needs - cls.optional if workload.option else ()
         return f"has no {' and '.join(sorted(lacking))}" if lacking else ""
 
     def comparable(self) -> bool:

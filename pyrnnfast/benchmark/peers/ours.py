@@ -19,7 +19,7 @@ class Ours(Peer):
     name = "pyrnnfast"
     packages = ("pyrnnfast",)
     cells = frozenset(LAYERS)
-    optional = frozenset(name for option in OPTIONS.values() for name in option.arguments)
+    optional = frozenset(name for option in OPTIONS.values() for name in option.needs)
     rival = False
 
     def __init__(self, case: Case, threads: int) -> None:

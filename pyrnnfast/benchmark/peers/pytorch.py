@@ -7,7 +7,9 @@ from typing import Any
 
 from pyrnnfast._types import Array
 from pyrnnfast.benchmark.case import Case
+from pyrnnfast.benchmark.options import make_layer
 from pyrnnfast.benchmark.peers.base import Peer, named
+from pyrnnfast.benchmark.shapes import Workload
 
 
 class PyTorch(Peer):
@@ -15,6 +17,7 @@ class PyTorch(Peer):
 
     name = "PyTorch"
     packages = ("torch",)
+    optional = frozenset({"proj_size"})
     stepwise = True
 
     def __init__(self, case: Case, threads: int) -> None:
@@ -25,6 +28,8 @@ class PyTorch(Peer):
         shape = case.workload.shape
         kind, _, nonlinearity = case.workload.cell.partition("_")
         options: dict[str, Any] = {"nonlinearity": nonlinearity} if nonlinearity else {}
+        if case.workload.option:
+            options["proj_size"] = make_layer(case.workload, case.dtype).output_size
         if not case.workload.stepwise:
             options |= {"num_layers": shape.layers, "bidirectional": shape.directions == 2}
         self._layer: Any = getattr(torch.nn, kind.upper() + "Cell" * case.workload.stepwise)(
@@ -40,6 +45,12 @@ class PyTorch(Peer):
         self._dy: Any = torch.from_numpy(case.dy)
         self._lengths: Any = None if case.lengths is None else torch.from_numpy(case.lengths)
         self._state: Any = None
+
+    @classmethod
+    def unable(cls, workload: Workload, task: str) -> str:
+        """Say why it cannot do a task of a workload: only its LSTM has a projection."""
+        lacking = "has no proj_size" if workload.option and workload.cell != "lstm" else ""
+        return super().unable(workload, task) or lacking
 
     def call(self, task: str) -> Any:
         """Return what to time, the layer in its mode."""

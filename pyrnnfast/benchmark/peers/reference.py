@@ -21,7 +21,10 @@ class Reference(Peer):
     packages = ("numpy",)
     cells = Ours.cells
     optional = frozenset(
-        {"peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm", "zoneout", "grad_clip"}
+        {
+            *("peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm", "merge", "proj_size"),
+            *("proj_clip", "zoneout", "grad_clip", "OneGateGRU"),
+        }
     )
     rival = False
     slow = True
@@ -30,10 +33,11 @@ class Reference(Peer):
         super().__init__(case, threads)
         shape = case.workload.shape
         weights = list(case.weights.values())
-        options = make_layer(case.workload, case.dtype).options if case.workload.option else None
-        self._pack = reference.Pack(
-            case.workload.cell, weights, shape.layers, shape.directions == 2, True, options=options
-        )
+        cell, options = case.workload.cell, None
+        if case.workload.option:
+            layer = make_layer(case.workload, case.dtype)
+            cell, options = layer.cell, layer.options
+        self._pack = reference.Pack(cell, weights, shape.layers, shape.directions == 2, True, options=options)
         self._states: list[Array | None] = [None, None]
         if importlib.util.find_spec("threadpoolctl") is not None:
             importlib.import_module("threadpoolctl").threadpool_limits(threads, user_api="blas")
