@@ -1,11 +1,12 @@
-"""Tokens per second of a whole character language model, ours against the same model in PyTorch.
+"""Tokens per second of whole language models, of characters and words, ours against the same in PyTorch.
 
     python bench/end_to_end.py --threads 2
 
-A training step is embedding, LSTM, linear layer, softmax cross-entropy, all gradients, clipping at a norm of
-1 and Adam, the state carried from step to step. Sampling draws one text. Both models begin with the same
-weights and must agree on the losses of their first steps before anything is timed; then they take turns in
-blocks. PyTorch trains with its default Adam and with the fused one, and the better of the two is the peer.
+A training step is embedding, recurrent layers, linear layer, softmax cross-entropy, all gradients, clipping
+at a norm of 1 and Adam, the state carried from step to step. Sampling draws one text. Both models begin with
+the same weights and must agree on the losses of their first steps before anything is timed; then they take
+turns in blocks. PyTorch trains with its default Adam and with the fused one, and the better of the two is the
+peer.
 """
 
 from __future__ import annotations
@@ -29,34 +30,49 @@ from pyrnnfast.models import LanguageModel
 from pyrnnfast.optim import Adam
 from pyrnnfast.text import Vocabulary
 
-TOKENS, EMBEDDING, BATCHES, LR, TEMPERATURE = 65, 64, 8, 2e-3, 0.8
+EMBEDDING, BATCHES, LR, TEMPERATURE = 64, 8, 2e-3, 0.8
 CHECKED_STEPS, TOLERANCE = 5, 1e-4
 OURS, PLAIN, FUSED = "pyrnnfast", "PyTorch", "PyTorch, fused Adam"
 
 
 @dataclass(frozen=True)
 class Size:
-    """Layers, hidden units, rows N and steps T of one training step."""
+    """Cell, layers, hidden units, tokens V of the vocabulary, rows N and steps T of one training step."""
 
+    cell: str
     layers: int
     hidden: int
+    tokens: int
     rows: int
     steps: int
 
     def __str__(self) -> str:
-        return f"LSTM {self.layers} x {self.hidden}, N {self.rows}, T {self.steps}"
+        shape = f"{self.layers} x {self.hidden}, V {self.tokens}, N {self.rows}, T {self.steps}"
+        return f"{self.cell.upper()} {shape}"
 
 
-SIZES = (Size(2, 256, 64, 128), Size(1, 256, 32, 64))
+SIZES = {
+    "characters": Size("gru", 1, 256, 65, 32, 64),  # as `pyrnnfast train`
+    "words": Size("gru", 2, 256, 3000, 16, 32),  # as examples/word_model.py
+    "lstm": Size("lstm", 1, 256, 65, 32, 64),
+    "deep": Size("lstm", 2, 256, 65, 64, 128),
+}
 
 
 class Ours:
     """The model as `LanguageModel.fit` trains it."""
 
     def __init__(self, size: Size, ids: np.ndarray) -> None:
-        vocabulary = Vocabulary.from_text("".join(map(chr, range(33, 33 + TOKENS))), max_size=TOKENS)
+        vocabulary = Vocabulary.from_text(
+            "".join(map(chr, range(33, 33 + size.tokens))), max_size=size.tokens
+        )
         self.model = LanguageModel(
-            vocabulary, embedding=EMBEDDING, hidden=size.hidden, layers=size.layers, rng=0
+            vocabulary,
+            cell=size.cell,
+            embedding=EMBEDDING,
+            hidden=size.hidden,
+            layers=size.layers,
+            rng=0,
         )
         self._adam, self._ids, self._count, self._state = Adam(self.model, LR), ids, 0, None
 
@@ -78,23 +94,23 @@ class PyTorch(nn.Module):
 
     def __init__(self, size: Size, ids: np.ndarray, weights: dict[str, np.ndarray], fused: bool) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(TOKENS, EMBEDDING)
-        self.recurrent = nn.LSTM(EMBEDDING, size.hidden, size.layers)
-        self.decoder = nn.Linear(size.hidden, TOKENS)
+        self.embedding = nn.Embedding(size.tokens, EMBEDDING)
+        self.recurrent = getattr(nn, size.cell.upper())(EMBEDDING, size.hidden, size.layers)
+        self.decoder = nn.Linear(size.hidden, size.tokens)
         self.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-        self._adam = torch.optim.Adam(self.parameters(), LR, fused=fused)
+        self.adam = torch.optim.Adam(self.parameters(), LR, fused=fused)
         self._ids, self._count, self._state = torch.from_numpy(ids), 0, None
 
     def step(self) -> float:
         ids = self._ids[self._count % len(self._ids)]
         self._count += 1
-        self._adam.zero_grad()
-        y, (h, c) = self.recurrent(self.embedding(ids[:-1]), self._state)
-        self._state = h.detach(), c.detach()
+        self.adam.zero_grad()
+        y, state = self.recurrent(self.embedding(ids[:-1]), self._state)
+        self._state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
         loss = nn.functional.cross_entropy(self.decoder(y).flatten(0, 1), ids[1:].flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters(), 1.0)
-        self._adam.step()
+        self.adam.step()
         return loss.item()
 
     @torch.inference_mode()
@@ -117,7 +133,7 @@ def check(size: Size, models: dict[str, Any]) -> list[float]:
 
 
 def measure(size: Size, length: int, pacing: Pacing) -> dict[str, Any]:
-    ids = np.random.default_rng(0).integers(TOKENS, size=(BATCHES, size.steps + 1, size.rows))
+    ids = np.random.default_rng(0).integers(size.tokens, size=(BATCHES, size.steps + 1, size.rows))
     ours = Ours(size, ids)
     weights = ours.model.state_dict()
     peers = {PLAIN: PyTorch(size, ids, weights, False), FUSED: PyTorch(size, ids, weights, True)}
@@ -162,6 +178,7 @@ def show(size: Size, result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=runtime.get_num_threads(), help="of both libraries")
+    parser.add_argument("--model", choices=SIZES, help="only this one")
     parser.add_argument("--length", type=int, default=1000, help="tokens of a sampled text")
     parser.add_argument("--blocks", type=int, default=7, help="turns of each model")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one block")
@@ -175,7 +192,7 @@ def main() -> None:
     versions = {"pyrnnfast": __version__, "torch": torch.__version__, "isa": runtime.isa()}
     print(", ".join(f"{name} {version}" for name, version in versions.items()), f"threads {options.threads}")
     results = []
-    for size in SIZES:
+    for size in [SIZES[options.model]] if options.model else SIZES.values():
         results.append(measure(size, options.length, pacing))
         show(size, results[-1])
     if options.json is not None:

@@ -1,9 +1,8 @@
-"""The language model: its gradients, evaluation, sampling, and that it learns."""
+"""The language model: its gradients, sampling, and that it learns."""
 
 from __future__ import annotations
 
 import copy
-import math
 import pickle
 
 import numpy as np
@@ -14,7 +13,7 @@ from numeric import CELLS as RECURRENT
 from pyrnnfast.layers.module import Module
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import LanguageModel
-from pyrnnfast.models.language_training import StreamTask, split
+from pyrnnfast.models.language_training import StreamTask
 from pyrnnfast.models.stacks import CELLS
 from pyrnnfast.text import ContiguousWindows, Vocabulary
 
@@ -120,52 +119,6 @@ def test_bad_vocabularies() -> None:
         LanguageModel(Vocabulary.from_text("abc", specials=()))
 
 
-# --- Evaluation
-
-
-def test_evaluation_by_hand() -> None:
-    network = model(dtype=np.float64).eval()
-    text = TEXT[:700]
-    ids = network.vocabulary.encode(text, bos=True)
-    logits = network(ids[:-1, None])[0][:, 0]
-    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    expected = -log_p[np.arange(700), ids[1:]].mean()
-    found = network.train().evaluate(text)
-    assert found.loss == pytest.approx(expected, rel=1e-12)
-    assert found.perplexity == pytest.approx(math.exp(expected), rel=1e-12)
-    assert found.bits_per_character == pytest.approx(expected / math.log(2), rel=1e-12)
-    assert (found.tokens, found.unknown_tokens) == (700, 0)
-    assert found.tokens_per_second > 0
-    assert network.training
-
-
-def test_the_state_is_carried_through_a_long_text() -> None:
-    network = model(dtype=np.float64)
-    text = TEXT * 5  # more than one call of the layers
-    ids = network.vocabulary.encode(text, bos=True)
-    network.eval()
-    whole, _ = softmax_cross_entropy(network(ids[:-1, None])[0], ids[1:, None])
-    assert network.evaluate(text).loss == pytest.approx(whole, rel=1e-12)
-
-
-def test_unknown_tokens_count_as_unk() -> None:
-    network = model()
-    found = network.evaluate("the Ä ca€")
-    assert found.unknown_tokens == 2
-    assert found.tokens == 9
-    assert network.evaluate("x").tokens == 1
-    for text in ("", 3):
-        with pytest.raises((ValueError, TypeError), match="text"):
-            network.evaluate(text)  # type: ignore[arg-type]
-
-
-def test_bits_per_character_of_words() -> None:
-    network = LanguageModel(Vocabulary.from_text(TEXT, unit="word"), hidden=4, embedding=3, rng=0)
-    found = network.evaluate("the cat sat")
-    assert found.tokens == 3
-    assert found.bits_per_character == pytest.approx(found.loss * 3 / 11 / math.log(2))
-
-
 # --- Sampling
 
 
@@ -230,15 +183,6 @@ def test_lines_of_words_without_unknown_ones() -> None:
     assert len(begun) > 600
     kept = network.sample(count=100, length=limit, seed=3, allow_unknown=True)
     assert any("<UNK>" in line for line in kept)
-
-
-def test_held_out_words_are_whole() -> None:
-    text = "the cat sat"
-    for holdout in (0.1, 0.2, 0.27):
-        assert split(text, None, holdout, "word") == ("the cat ", "sat")
-    assert split(text, None, 0.1, "char") == ("the cat sa", "t")
-    assert split(text, None, 0, "word") == (text, "")
-    assert split(text, None, 0.99, "word") == ("", text)
 
 
 def test_unknown_characters_of_a_prompt_are_told() -> None:

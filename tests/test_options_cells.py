@@ -26,6 +26,8 @@ CASES = [
         {"layers": 2, "bidirectional": True, "lengths": (7, 0, 3, 6, 2), "general": {"proj_size": 5}},
     ),
     (3, 2, 4, 200, {"layers": 2, "bias": False}),  # threads split units
+    (6, 5, 3, 9, {"general": {"zoneout": (0.3, 0.2), "cell_clip": 0.5, "peephole": True}, "seed": 7}),
+    (6, 5, 3, 17, {"general": {"zoneout": (0.3, 0.2), "layer_norm": True}, "lengths": (6, 0, 3, 6, 2)}),
 ]
 
 
@@ -43,6 +45,7 @@ def both_ways(case: Case, dtype: type, isa: str | None = None, num_threads: int 
         get["x"],
         (get["h0"], get["c0"]),
         case.lengths,
+        seed=case.seed,
         training=True,
         return_cells=True,
         num_threads=num_threads,

@@ -148,7 +148,7 @@ def _gradients(
     """A column of norms for each layer, and once more with the clip."""
     from pyrnnfast.diagnostics import loss_gradient_norms, plot_gradients
 
-    curves = {}
+    curves: dict[str, Array] = {}
     for clip in (None, grad_clip)[: 1 + (grad_clip is not None)]:
         norms = loss_gradient_norms(network, text, steps=steps, grad_clip=clip)
         clipped = "" if clip is None else f", clipped to {clip:g}"

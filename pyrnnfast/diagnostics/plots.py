@@ -48,7 +48,7 @@ def plot_gates(location: Location, reading: Reading, title: str = "", *, start: 
     checked_gates(reading)
     start = validation.integer("start", start, 0, len(reading.tokens) - 1)
     part = slice(start, start + SHOWN)
-    figure = figure_class()(figsize=(14, 0.6 + 2.6 * len(reading.gates)), layout="constrained")
+    figure = figure_class()(figsize=(11, 0.6 + 1.8 * len(reading.gates)), layout="constrained")
     rows = figure.subplots(len(reading.gates), 1, squeeze=False)[:, 0]
     for axes, (name, values) in zip(rows, reading.gates.items(), strict=True):
         order = np.argsort(values.mean(axis=0))
@@ -83,7 +83,7 @@ def plot_units(
     changes = np.flatnonzero(np.diff(properties[units[0].property](reading.tokens).astype(float)))
     start = max(0, int(changes[0]) - SHOWN // 4) if changes.size else 0
     part = slice(start, start + SHOWN)
-    figure = figure_class()(figsize=(14, 0.6 + 1.8 * len(units)), layout="constrained")
+    figure = figure_class()(figsize=(11, 0.6 + 1.5 * len(units)), layout="constrained")
     for axes, unit in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units, strict=True):
         values = reading.h if unit.source == "h" or reading.c is None else reading.c
         marks = properties[unit.property](reading.tokens)[part].astype(float)
@@ -110,5 +110,5 @@ def _name_tokens(axes: Any, tokens: Sequence[str]) -> None:
     shown = [
         ("↵" if name == "\n" else name if name.isprintable() else "?").replace("$", r"\$") for name in names
     ]
-    axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=0 if max(map(len, shown)) == 1 else 90)
+    axes.set_xticks(range(len(shown)), shown, fontsize=6.5, rotation=0 if max(map(len, shown)) == 1 else 90)
     axes.margins(x=0.005)

@@ -198,6 +198,13 @@ class LanguageModel(Model):
         """
         return language_use.evaluate(self, text)
 
+    def surprisal(self, text: str) -> Array:
+        """Return the loss of each token of a text, -log p(token | all before it) in nats, [tokens].
+
+        text: read as by `evaluate`, whose loss is their mean. Raises as `evaluate`.
+        """
+        return language_use.surprisal(self, text)
+
     def sample(
         self,
         prompt: str | Sequence[str] = "",

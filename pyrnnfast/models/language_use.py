@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyrnnfast import sampling
-from pyrnnfast._types import Integers, State
+from pyrnnfast._types import Array, Integers, State
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.sampling import SamplingOptions
 from pyrnnfast.text import ContiguousWindows
@@ -74,18 +74,38 @@ def mean_loss(
     ids: [M], M > rows. rows: into how many rows the stream is cut, each read from a state of zeros: 1 is
     exact, more are faster. stopped: once it returns true, the result is None.
     """
-    state: State | None = None
     total, count = 0.0, 0
-    steps = max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // len(model.vocabulary)) // rows)
     with model.evaluating():
-        for inputs, targets in ContiguousWindows(ids, rows, steps):
+        for logits, targets in _predictions(model, ids, rows):
             if stopped():
                 return None
-            logits, state = model(inputs, state)
             loss, _ = softmax_cross_entropy(logits, targets)
             total += loss * targets.size
             count += targets.size
     return total / count
+
+
+def surprisal(model: LanguageModel, text: str) -> Array:
+    """Do `LanguageModel.surprisal`."""
+    ids = model.vocabulary.encode(text, bos=True)
+    if ids.size < 2:
+        raise ValueError("text must have at least one token, got none")
+    each: list[Array] = []
+    with model.evaluating():
+        for logits, targets in _predictions(model, ids, 1):
+            logits -= logits.max(axis=-1, keepdims=True)
+            chosen = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+            each.append((np.log(np.exp(logits).sum(axis=-1)) - chosen)[:, 0])
+    return np.concatenate(each)
+
+
+def _predictions(model: LanguageModel, ids: Integers, rows: int) -> Iterator[tuple[Array, Integers]]:
+    """Yield logits [T, N, V] and targets [T, N] of a stream of ids, window by window."""
+    state: State | None = None
+    steps = max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // len(model.vocabulary)) // rows)
+    for inputs, targets in ContiguousWindows(ids, rows, steps):
+        logits, state = model(inputs, state)
+        yield logits, targets
 
 
 def sample(

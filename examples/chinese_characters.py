@@ -1,0 +1,73 @@
+"""Train a language model of Chinese characters on the sayings and poems of fortunes-zh and sample it.
+
+    python examples/chinese_characters.py
+
+The text comes with the Debian package fortunes-zh, installed (apt-get install fortunes-zh) or unpacked
+anywhere (apt-get download fortunes-zh; dpkg-deb -x fortunes-zh_*.deb FOLDER; then --data
+FOLDER/usr/share/games/fortunes). A tenth of its pieces, drawn at random, is held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+
+from pyrnnfast.models import LanguageModel
+from pyrnnfast.text import Vocabulary, read_text
+
+FILES = ("chinese", "tang300", "song100")
+COLOUR = re.compile("\x1b\\[[0-9;]*m")
+END = "\n%\n"
+PROMPTS = ("《月夜》\n作者\uff1a李白\n", "《春望》\n作者\uff1a杜甫\n", "")
+
+
+def read_pieces(folder: Path) -> list[str]:
+    """Return each saying and poem, without the colours of a terminal; FileNotFoundError without the files."""
+    texts = [COLOUR.sub("", read_text(folder / name)) for name in FILES]
+    pieces = [piece.strip("\n") for text in texts for piece in text.split(END)]
+    return [piece for piece in pieces if piece]
+
+
+def main() -> None:
+    """Read the options and the pieces, train, evaluate, write."""
+    parser = argparse.ArgumentParser(description="Train a language model of Chinese characters.")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("/usr/share/games/fortunes"),
+        help="the folder of the files chinese, tang300, song100 (default: where the package puts it)",
+    )
+    parser.add_argument("--minutes", type=float, default=3.0, help="how long to train (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="keep the model, for pyrnnfast sample")
+    options = parser.parse_args()
+    try:
+        pieces = read_pieces(options.data)
+    except FileNotFoundError as error:
+        parser.exit(
+            2,
+            f"{error.filename} is not there: apt-get install fortunes-zh, or apt-get download fortunes-zh && "
+            "dpkg-deb -x fortunes-zh_*.deb FOLDER and --data FOLDER/usr/share/games/fortunes\n",
+        )
+
+    order = np.random.default_rng(options.seed).permutation(len(pieces))
+    held_out, trained = (END.join(pieces[i] for i in part) for part in np.split(order, [len(pieces) // 10]))
+    characters = Vocabulary.from_text(trained, min_count=2)
+    model = LanguageModel(characters, cell="gru", dropout=0.2, rng=options.seed)
+    outcome = model.fit(trained, held_out, minutes=options.minutes, lr=4e-3, model=options.model)
+    found = model.evaluate(held_out)
+    print(
+        f"{len(trained):,} characters, {len(characters.tokens):,} different ones, "
+        f"{outcome.progress.tokens_per_second:,.0f}/s; held out: {found.bits_per_character:.3f} bits per "
+        f"character, {found.unknown_tokens / found.tokens:.2%} unknown"
+    )
+    for prompt in PROMPTS:
+        (written,) = model.sample(prompt, length=150, temperature=0.7, seed=options.seed)
+        print(f"\n{prompt}{written.partition(END)[0]}")
+
+
+if __name__ == "__main__":
+    main()
