@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyrnnfast.text import Vocabulary
 
 DEFAULTS: dict[str, Any] = {
-    "cell": "lstm",
+    "cell": "gru",
     "hidden": 256,
     "layers": 1,
     "embedding": 64,
@@ -74,7 +74,7 @@ def train(
         int | None, typer.Option(help="The least number of times a token of the vocabulary was seen.")
     ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Read all texts in lower case.")] = False,
-    cell: Annotated[str | None, typer.Option(help=f"{shared.CELL_HELP}  [default: lstm]")] = None,
+    cell: Annotated[str | None, typer.Option(help=f"{shared.CELL_HELP}  [default: gru]")] = None,
     hidden: Annotated[int | None, typer.Option(help="Units of a layer.  [default: 256]")] = None,
     layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 1]")] = None,
     embedding: Annotated[int | None, typer.Option(help="Numbers per token.  [default: 64]")] = None,
