@@ -269,14 +269,6 @@ def test_the_map_names_every_source_of_the_compiled_module() -> None:
     assert {path.stem for path in sources("csrc")} - named == set()
 
 
-def test_python_in_the_readme_runs() -> None:
-    names: dict[str, object] = {}
-    blocks = re.findall(r"^```python\n(.*?)^```", read("README.md"), re.M | re.S)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-
-
 def test_links_between_documents_lead_somewhere() -> None:
     broken = []
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "bench").glob("*.md")]:

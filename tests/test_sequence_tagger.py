@@ -215,14 +215,6 @@ def test_the_split_is_at_random() -> None:
     assert held_out == split(TRAIN, 0.25)[1] != TRAIN[-30:]
 
 
-def test_python_in_the_document_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = Path(__file__).parent.parent / "docs" / "tagging.md"
-    block = document.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block, "tagging.md", "exec"), {})
-    assert (tmp_path / "tagger.safetensors").exists()
-
-
 # --- Bad arguments
 
 

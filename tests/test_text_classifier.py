@@ -255,16 +255,6 @@ def test_the_best_weights_of_held_out_texts_stay() -> None:
     assert network.evaluate(*valid).loss == pytest.approx(min(seen), rel=1e-5)
 
 
-def test_python_in_the_document_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = Path(__file__).parent.parent / "docs" / "classification.md"
-    block = document.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(block, "classification.md", "exec"), names)
-    assert names["classifier"].predict(["a lovely film"]) == ["good"]
-    assert (tmp_path / "good.safetensors").exists()
-
-
 # --- Bad arguments
 
 
