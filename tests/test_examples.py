@@ -81,7 +81,7 @@ def test_verbs_beside_their_subject_agree(tmp_path: Path) -> None:
     assert table["distance"][0] == 1
     for cell in ("Elman", "GRU", "LSTM"):
         assert len(table[cell]) == len(table["distance"])
-        assert table[cell][0] > 0.9
+        assert table[cell][0] > 0.75  # one half is chance
 
 
 def test_both_sides_know_more_and_order_matters(text: str, tmp_path: Path) -> None:
