@@ -156,7 +156,7 @@ def test_options_are_refused_before_the_file_of_a_model(folder: Path, option: st
 
 def test_the_whole_model_must_fit_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 256}.__getitem__)
-    wide = ["--hidden", 1, "--embedding", 2400, "--steps", 1]  # it is the embedding that is large
+    wide = ["--hidden", 1, "--embedding", 4000, "--steps", 1]  # it is the embedding that is large
     assert "take a smaller --hidden" in fails(folder, ["train", "text.txt", *wide])
 
 

@@ -18,7 +18,7 @@ def example(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "examples" / "torch_tagger.py"), *options],
         cwd=folder,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},  # PyTorch's threads spin, for minutes on a busy machine
         capture_output=True,
         text=True,
         timeout=60,
