@@ -79,7 +79,7 @@ def pack(
     activations: Sequence[ActivationLike] | None = None,
     cell_clip: float | None = None,
     layer_norm: bool = False,
-    zoneout: float | Sequence[float] = (),
+    zoneout: float | Sequence[float] | None = None,
     grad_clip: float | None = None,
     proj_size: int = 0,
     proj_clip: float | None = None,
