@@ -210,9 +210,7 @@ def test_merged_directions(cell: str, mode: str) -> None:
     again = to_keras(ours)
     assert again.merge_mode == mode
     agree(ours(x)[0], again(x))
-    sequence = to_keras(
-        GRU(C, H, 2, bidirectional=True, merge=ours.options.merge if ours.options else "concat")
-    )
+    sequence = to_keras(GRU(C, H, 2, bidirectional=True, merge=ours.merge))
     assert {layer.merge_mode for layer in sequence.layers} == {mode}
 
 
@@ -233,6 +231,14 @@ class OwnLSTM(keras.layers.LSTM):
     """It may compute anything."""
 
 
+class OwnBidirectional(keras.layers.Bidirectional):
+    """It may compute anything."""
+
+
+class OwnSequential(keras.Sequential):
+    """It may compute anything."""
+
+
 class OwnCell(keras.layers.LSTMCell):
     """It may compute anything."""
 
@@ -248,6 +254,8 @@ def two(first: Any, second: Any, **options: Any) -> Any:
         (TypeError, lambda: LSTM(C, H)),
         (TypeError, lambda: keras.layers.LSTMCell(H)),
         (TypeError, lambda: OwnLSTM(H)),
+        (TypeError, lambda: filled(OwnBidirectional(keras.layers.LSTM(H)))),
+        (TypeError, lambda: filled(OwnSequential([keras.layers.LSTM(H)]))),
         (TypeError, lambda: keras.Sequential([keras.Input((None, C)), keras.layers.Dense(3)])),
         (ValueError, lambda: keras.layers.RNN(OwnCell(H))),
         (ValueError, lambda: keras.layers.RNN([keras.layers.LSTMCell(H), keras.layers.LSTMCell(H)])),

@@ -102,8 +102,7 @@ def _layer(
     )
     made = one
     if other:
-        merge = "concat" if layer.options is None else layer.options.merge
-        mode = next(mode for mode, ours in MERGES.items() if ours == merge)
+        mode = next(mode for mode, ours in MERGES.items() if ours == layer.merge)
         made = keras.layers.Bidirectional(one, mode, backward_layer=other[0], dtype=layer.dtype.name)
     made.build((None, None, layer.input_size if k == 0 else _sizes.width(layer)))
     for direction, part in enumerate([made.forward_layer, made.backward_layer] if other else [made]):

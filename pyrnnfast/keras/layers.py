@@ -50,7 +50,7 @@ def from_keras(layer: Any, *, go_backwards: bool = False) -> RecurrentLayer:
     stateful, a merge_mode of None, activations that are not among ours, types other than float32 and float64.
     """
     validation.flag("go_backwards", go_backwards)
-    several = isinstance(layer, keras.Sequential)
+    several = type(layer) is keras.Sequential
     if several and go_backwards:
         raise ValueError("go_backwards must be False for a Sequential, got True")
     found, rates = _stack(layer.layers if several else [layer], go_backwards)
@@ -91,7 +91,7 @@ def _stack(layers: Sequence[Any], go_backwards: bool) -> tuple[list[_Found], lis
 
 def _read(layer: Any, go_backwards: bool) -> _Found:
     """Read one recurrent layer, of one direction or two."""
-    if not isinstance(layer, keras.layers.Bidirectional):
+    if type(layer) is not keras.layers.Bidirectional:
         return _read_direction(layer, go_backwards)
     merge = MERGES.get(layer.merge_mode)
     if merge is None:
