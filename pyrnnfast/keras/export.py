@@ -15,7 +15,7 @@ from pyrnnfast.layers.recurrent import RecurrentLayer
 
 KNOWN = arguments.COMMON | {"reset_after", "activations", "merge", "input_dropout", "recurrent_dropout"}
 """Arguments of the layers that Keras has too."""
-LAYERS = {"RNN": keras.layers.SimpleRNN, "LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
+MADE = {"RNN": keras.layers.SimpleRNN, "LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
 
 
 def to_keras(
@@ -97,7 +97,7 @@ def _layer(
     if kind == "GRU":
         given["reset_after"] = layer.cell == "gru"
     one, *other = (
-        LAYERS[kind](**given, **each, go_backwards=go_backwards or number == 1)
+        MADE[kind](**given, **each, go_backwards=go_backwards or number == 1)
         for number, each in enumerate(functions)
     )
     made = one

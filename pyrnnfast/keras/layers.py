@@ -18,7 +18,7 @@ CELLS = {
     keras.layers.LSTMCell: "LSTM",
     keras.layers.GRUCell: "GRU",
 }
-LAYERS = {keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU}
+READ = {keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU}
 MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "mean"}
 """Keras's merge_mode as our merge."""
 EXPECTED = "layer must be a SimpleRNN, LSTM or GRU of Keras, or a Bidirectional or Sequential of them, got"
@@ -110,7 +110,7 @@ def _read(layer: Any, go_backwards: bool) -> _Found:
 
 
 def _read_direction(layer: Any, go_backwards: bool) -> _Found:
-    if type(layer) not in LAYERS:
+    if type(layer) not in READ:
         raise TypeError(f"{EXPECTED} {type(layer).__name__}")
     cell, name = layer.cell, layer.name
     if type(cell) not in CELLS:
