@@ -125,6 +125,25 @@ def check(
     return None if options == usual else options
 
 
+LIMITS = ("clip", "cell_clip", "grad_clip", "proj_clip")
+
+
+def check_dtype(options: Options | None, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for a number that the dtype rounds to infinity, or a limit that it rounds to 0."""
+    if options is None:
+        return
+    functions = dict.fromkeys(each for part in options.activations for each in part)
+    numbers = [
+        (f"{key} of {each.name}", getattr(each, key)) for each in functions for key in ("alpha", "beta")
+    ]
+    limits = [(name, getattr(options, name)) for name in LIMITS]
+    for name, value in [*numbers, *(limit for limit in limits if limit[1] < math.inf)]:
+        with np.errstate(over="ignore", under="ignore"):
+            held = dtype.type(value)
+        if not np.isfinite(held) or (name in LIMITS and held == 0):
+            raise ValueError(f"{name} must be a number that {dtype} has, got {value:g}")
+
+
 def plain(cell: str, directions: int) -> Options:
     """Return the options of the cell's plain form."""
     return Options((PLAIN[cell],) * directions)

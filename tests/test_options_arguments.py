@@ -69,6 +69,24 @@ def test_an_activation(activation: object, error: type) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        {"activations": ["sigmoid", "tanh", ("affine", 1e39, 0.0)]},
+        {"activations": ["sigmoid", ("scaled_tanh", 1.0, -1e39), "tanh"]},
+        {"activations": [("elu", 3.4028236e38), "tanh", "tanh"]},  # rounds to infinity
+        *({name: value} for name in ("clip", "cell_clip", "grad_clip") for value in (1e39, 1e-46)),
+        {"proj_size": 2, "proj_clip": 1e39},
+    ],
+    ids=str,
+)
+def test_numbers_are_such_as_the_dtype_has(arguments: dict) -> None:
+    refuses(ValueError, lambda: pyrnnfast.LSTM(3, 4, **arguments))
+    layer = pyrnnfast.LSTM(3, 4, **arguments, dtype="float64")
+    weights = [value.astype(np.float32) for value in layer.state_dict().values()]
+    refuses(ValueError, lambda: functional.pack("lstm", weights, **arguments))
+
+
+@pytest.mark.parametrize(
     ("make_layer", "error"),
     [
         (lambda: pyrnnfast.LSTM(3, 4, peephole=1), TypeError),

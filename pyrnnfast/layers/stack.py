@@ -66,6 +66,7 @@ class Stack(Given, Module):
         self.rng = validation.generator(rng)
         self.num_directions = 2 if self.bidirectional else 1
         self.options = cell_options.check(cell, self.num_directions, **(options or {}))
+        cell_options.check_dtype(self.options, self.dtype)
         if self.options is not None:
             outputs.check_hidden(self.options.proj_size, self.hidden_size)
         self._given = {
