@@ -45,7 +45,9 @@ def from_keras(layer: Any, *, go_backwards: bool = False) -> RecurrentLayer:
     Returns a layer of that kind with batch_first=True, in eval mode. It gives all outputs y [N, T, D * H], or
     with a merge_mode other than "concat" [N, T, H], and the final state [L * D, N, H], whatever
     return_sequences and return_state are; Keras's last output is the top layer's h, of both directions
-    merged. Keras's dropout is input_dropout here, and what is a mask there is `lengths` of the call.
+    merged. Keras's dropout is input_dropout here. A mask of padding at the end is `lengths` of the call: y is
+    0 past the end, where a Keras layer that is not Bidirectional repeats its last output. With
+    recurrent_dropout Keras's LSTM and GRU draw masks for each gate, where gates share one here.
     Raises TypeError for another object; ValueError for one without weights, and for what a layer cannot be:
     stateful, a merge_mode of None, activations that are not among ours, types other than float32 and float64.
     """
