@@ -33,6 +33,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pyrnnfast import outputs, validation
 from pyrnnfast._types import Activation, Options
 
@@ -74,14 +76,14 @@ def check(
     activations: object = None,
     cell_clip: object = None,
     layer_norm: object = False,
-    zoneout: object = (),
+    zoneout: object = None,
     grad_clip: object = None,
     **of_outputs: object,
 ) -> Options | None:
     """Return the options, or None where they are those of the plain cell.
 
     clip, cell_clip, grad_clip: a number above 0; None for none. activations: those of one direction, for all,
-    or of each in turn. zoneout: from 0 to below 1; () for none.
+    or of each in turn. zoneout: from 0 to below 1; None for none.
     of_outputs: arguments of `outputs.check`.
     Raises TypeError for a wrong type, ValueError for a wrong name, range or number, and for options that the
     cell does not have.
@@ -102,7 +104,7 @@ def check(
             "coupled must be False with layer_norm=True, which would count the unused rows of f, got True"
         )
     options = Options(
-        (PLAIN[cell],) * directions
+        plain(cell, directions).activations
         if activations is None
         else _of_directions(activations, len(PLAIN[cell]), directions),
         outputs.limit("clip", clip),
@@ -113,14 +115,38 @@ def check(
         _zoneout(zoneout, cell),
         outputs.limit("grad_clip", grad_clip),
     )
-    plain = Options((PLAIN[cell],) * directions)
-    options = options._replace(general=options != plain, **outputs.check(cell, directions, **of_outputs))
+    usual = plain(cell, directions)
+    options = options._replace(general=options != usual, **outputs.check(cell, directions, **of_outputs))
     if options.layer_norm and options.proj_size:
         raise ValueError(
             "proj_size must be 0 with layer_norm=True, which does not say whether h is normalised too, "
             f"got {options.proj_size}"
         )
-    return None if options == plain else options
+    return None if options == usual else options
+
+
+LIMITS = ("clip", "cell_clip", "grad_clip", "proj_clip")
+
+
+def check_dtype(options: Options | None, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for a number that the dtype rounds to infinity, or a limit that it rounds to 0."""
+    if options is None:
+        return
+    functions = dict.fromkeys(each for part in options.activations for each in part)
+    numbers = [
+        (f"{key} of {each.name}", getattr(each, key)) for each in functions for key in ("alpha", "beta")
+    ]
+    limits = [(name, getattr(options, name)) for name in LIMITS]
+    for name, value in [*numbers, *(limit for limit in limits if limit[1] < math.inf)]:
+        with np.errstate(over="ignore", under="ignore"):
+            held = dtype.type(value)
+        if not np.isfinite(held) or (name in LIMITS and held == 0):
+            raise ValueError(f"{name} must be a number that {dtype} has, got {value:g}")
+
+
+def plain(cell: str, directions: int) -> Options:
+    """Return the options of the cell's plain form."""
+    return Options((PLAIN[cell],) * directions)
 
 
 def _of_directions(value: object, count: int, directions: int) -> tuple[tuple[Activation, ...], ...]:
@@ -150,11 +176,13 @@ def _activation(where: str, value: object) -> Activation:
 
 
 def _zoneout(value: object, cell: str) -> tuple[float, ...]:
+    if value is None:
+        return ()
     expected = "a pair (p_c, p_h) for the cell lstm" if cell == "lstm" else f"one number for the cell {cell}"
-    given = value if isinstance(value, (tuple, list)) else (value,)
-    if given and len(given) != 1 + (cell == "lstm"):
-        error = ValueError if isinstance(value, (tuple, list)) else TypeError
-        raise error(f"zoneout must be {expected}, got {value!r}")
+    several = isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    given: Sequence[object] = value if several else (value,)  # type: ignore[assignment]
+    if len(given) != 1 + (cell == "lstm"):
+        raise (ValueError if several else TypeError)(f"zoneout must be {expected}, or None, got {value!r}")
     each = tuple(validation.number("zoneout", p, at_least=0, below=1) for p in given)
     return each if any(each) else ()
 
@@ -166,8 +194,9 @@ def arguments(options: Options | None) -> dict[str, Any]:
     given = options._asdict()
     del given["general"]
     return {
-        **given,
+        **{name: None if value == math.inf else value for name, value in given.items()},
         "activations": [_item(each) for part in options.activations for each in part],
+        "zoneout": options.zoneout if len(options.zoneout) > 1 else next(iter(options.zoneout), None),
     }
 
 

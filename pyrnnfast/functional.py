@@ -16,6 +16,7 @@ The cells, each with biases b_ih and b_hh beside W_ih x and W_hh h':
     gru                  n = tanh(W_in x + r (W_hn h' + b_hn)); h = (1 - z) n + z h'
                          Cho et al. 2014 as cuDNN and PyTorch compute it; order r z n
     gru_reset_before     n = tanh(W_in x + W_hn (r h')); h = (1 - z) n + z h'      Cho et al. 2014 as printed
+    one_gate_gru         n = tanh(W_in x + W_hn h'); h = g n + (1 - g) h'; order g n
     jordan               h = f(W x + b + U o' + d), o = g(V h + c), o is the output and the state; rows of
                          weight_hh: U, then V, of bias_hh: d, then c; the second half of the rows of weight_ih
                          and bias_ih is unused. Jordan 1986; with outputs of another number: `JordanRNN`
@@ -79,7 +80,7 @@ def pack(
     activations: Sequence[ActivationLike] | None = None,
     cell_clip: float | None = None,
     layer_norm: bool = False,
-    zoneout: float | Sequence[float] = (),
+    zoneout: float | Sequence[float] | None = None,
     grad_clip: float | None = None,
     proj_size: int = 0,
     proj_clip: float | None = None,
@@ -109,6 +110,7 @@ def pack(
     of_outputs = {"proj_size": proj_size, "proj_clip": proj_clip, "merge": merge}
     options = cell_options.check(cell, 2 if two_way else 1, *of_cell, **of_outputs)
     checked = validation.weights(weights, cell, layers, two_way, with_bias, options)
+    cell_options.check_dtype(options, checked[0].dtype)
     if proj_size:
         outputs.check_hidden(proj_size, len(checked[1]) // validation.GATES[cell])
     packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa, options)

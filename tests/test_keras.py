@@ -198,6 +198,20 @@ def test_lengths_are_a_mask_of_keras(cell: str) -> None:
         agree(got, end)
 
 
+@pytest.mark.parametrize("cell", LAYERS)
+def test_past_the_end_one_direction_of_keras_repeats_and_ours_is_zero(cell: str) -> None:
+    kind, own = KERAS[cell]
+    theirs = filled(kind(H, **own, return_sequences=True))
+    ours, x = from_keras(theirs), drawn(N, T, C)
+    lengths = np.array([T, 1, 3])
+    y, _ = ours(x, lengths=lengths)
+    want = numbers(theirs(x, mask=np.arange(T) < lengths[:, None]))
+    for n, end in enumerate(lengths):
+        agree(y[n, :end], want[n, :end])
+        np.testing.assert_array_equal(y[n, end:], 0)
+        np.testing.assert_array_equal(want[n, end:], np.broadcast_to(want[n, end - 1], (T - end, H)))
+
+
 @pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave"])
 @pytest.mark.parametrize("cell", LAYERS)
 def test_merged_directions(cell: str, mode: str) -> None:
@@ -210,9 +224,7 @@ def test_merged_directions(cell: str, mode: str) -> None:
     again = to_keras(ours)
     assert again.merge_mode == mode
     agree(ours(x)[0], again(x))
-    sequence = to_keras(
-        GRU(C, H, 2, bidirectional=True, merge=ours.options.merge if ours.options else "concat")
-    )
+    sequence = to_keras(GRU(C, H, 2, bidirectional=True, merge=ours.merge))
     assert {layer.merge_mode for layer in sequence.layers} == {mode}
 
 
@@ -229,12 +241,9 @@ def test_a_model_of_keras_that_was_saved_is_read(tmp_path: Any) -> None:
     np.testing.assert_array_equal(back(drawn(N, T, C))[0], layer.eval()(drawn(N, T, C))[0])
 
 
-class OwnLSTM(keras.layers.LSTM):
-    """It may compute anything."""
-
-
-class OwnCell(keras.layers.LSTMCell):
-    """It may compute anything."""
+def own(kind: type) -> Any:
+    """A subclass, which may compute anything."""
+    return type("Own", (kind,), {})
 
 
 def two(first: Any, second: Any, **options: Any) -> Any:
@@ -247,9 +256,11 @@ def two(first: Any, second: Any, **options: Any) -> Any:
         (TypeError, lambda: 3),
         (TypeError, lambda: LSTM(C, H)),
         (TypeError, lambda: keras.layers.LSTMCell(H)),
-        (TypeError, lambda: OwnLSTM(H)),
+        (TypeError, lambda: own(keras.layers.LSTM)(H)),
+        (TypeError, lambda: filled(own(keras.layers.Bidirectional)(keras.layers.LSTM(H)))),
+        (TypeError, lambda: filled(own(keras.Sequential)([keras.layers.LSTM(H)]))),
         (TypeError, lambda: keras.Sequential([keras.Input((None, C)), keras.layers.Dense(3)])),
-        (ValueError, lambda: keras.layers.RNN(OwnCell(H))),
+        (ValueError, lambda: keras.layers.RNN(own(keras.layers.LSTMCell)(H))),
         (ValueError, lambda: keras.layers.RNN([keras.layers.LSTMCell(H), keras.layers.LSTMCell(H)])),
         (ValueError, lambda: keras.Sequential()),
         (ValueError, lambda: keras.layers.LSTM(H)),  # no weights yet

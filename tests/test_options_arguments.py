@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
 import pytest
-from conftest import refuses
+from conftest import arguments_of, refuses
 from numeric import make, run
 
 import pyrnnfast
 from pyrnnfast import functional
+from pyrnnfast.layers.options import Given
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.text import Vocabulary
 
@@ -64,6 +66,24 @@ def test_every_layer_refuses(kind: str, arguments: dict, error: type) -> None:
 )
 def test_an_activation(activation: object, error: type) -> None:
     refuses(error, lambda: pyrnnfast.LSTM(3, 4, activations=["tanh", activation, "tanh"]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"activations": ["sigmoid", "tanh", ("affine", 1e39, 0.0)]},
+        {"activations": ["sigmoid", ("scaled_tanh", 1.0, -1e39), "tanh"]},
+        {"activations": [("elu", 3.4028236e38), "tanh", "tanh"]},  # rounds to infinity
+        *({name: value} for name in ("clip", "cell_clip", "grad_clip") for value in (1e39, 1e-46)),
+        {"proj_size": 2, "proj_clip": 1e39},
+    ],
+    ids=str,
+)
+def test_numbers_are_such_as_the_dtype_has(arguments: dict) -> None:
+    refuses(ValueError, lambda: pyrnnfast.LSTM(3, 4, **arguments))
+    layer = pyrnnfast.LSTM(3, 4, **arguments, dtype="float64")
+    weights = [value.astype(np.float32) for value in layer.state_dict().values()]
+    refuses(ValueError, lambda: functional.pack("lstm", weights, **arguments))
 
 
 @pytest.mark.parametrize(
@@ -165,3 +185,40 @@ def test_a_language_model_is_not_saved_without_its_options(tmp_path) -> None:
     assert len(model.eval().sample("a", length=3, seed=0)[0]) <= 3
     refuses(ValueError, lambda: model.save(tmp_path / "model.safetensors"))
     assert not list(tmp_path.iterdir())
+
+
+OPTIONS = [
+    ("RNN", {"clip": 2.0, "activations": [("elu", 0.5)], "proj_size": 3, "grad_clip": 1.5, "zoneout": 0.1}),
+    ("RNN", {"nonlinearity": "relu", "input_dropout": 0.1, "recurrent_dropout": 0.2}),
+    ("LSTM", {"peephole": True, "coupled": True, "clip": 2.0, "cell_clip": 3.0, "return_cells": True}),
+    ("LSTM", {"proj_size": 3, "proj_clip": 1.0, "zoneout": (0.1, 0.2), "record_grad_norms": True}),
+    ("LSTM", {"bidirectional": True, "merge": "sum", "layer_norm": True}),
+    (
+        "GRU",
+        {"bidirectional": True, "activations": [("relu",), ("tanh",), ("elu", 2.0), ("affine", 1.0, 0.5)]},
+    ),
+    ("OneGateGRU", {"zoneout": 0.5, "clip": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments"), OPTIONS, ids=str)
+def test_what_a_layer_was_made_with_is_read_and_not_set(kind: str, arguments: dict) -> None:
+    layer = LAYERS[kind](3, 5, **arguments, rng=0)
+    for twin in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert {name: getattr(twin, name) for name in arguments} == arguments
+    usual = LAYERS[kind](3, 5)
+    for name in set(arguments_of(LAYERS[kind])) & set(vars(Given)):
+        if name not in {*arguments, "activations"}:
+            assert getattr(layer, name) == getattr(usual, name)
+        with pytest.raises(AttributeError, match=f"{name} is read-only"):
+            setattr(layer, name, getattr(layer, name))
+
+
+def test_defaults_are_those_of_the_constructor() -> None:
+    for kind in LAYERS.values():
+        layer = kind(3, 4)
+        for name, parameter in inspect.signature(kind).parameters.items():
+            if name in vars(Given) and name != "activations":
+                assert getattr(layer, name) == parameter.default
+        assert (layer.zoneout, layer.grad_clip, layer.input_dropout) == (None, None, 0)
+        assert kind(3, 4, activations=layer.activations).options is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import numpy as np
@@ -170,6 +171,27 @@ def test_a_layer_records(kind: str) -> None:
     plain(x)
     plain.backward(None)
     assert plain.grad_norms is None
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_norms_are_of_this_threads_last_call(kind: str) -> None:
+    layer = LAYERS[kind](3, 5, record_grad_norms=True, rng=0)
+
+    def norms(rows: int) -> np.ndarray:
+        y, _ = layer(np.ones((6, rows, 3), np.float32))
+        layer.backward(np.ones_like(y))
+        return layer.grad_norms
+
+    own = norms(1)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lambda: layer.grad_norms).result() is None
+        assert (other.submit(norms, 2).result() > own).all()
+    assert layer.grad_norms is own
+    for mode in (True, False):
+        norms(1)
+        layer.train(mode)(np.ones((6, 1, 3), np.float32))
+        assert layer.grad_norms is None
+        layer.train()
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -165,7 +165,11 @@ def test_an_embedding_is_read_by_id(isa: str) -> None:
         ("RNN", -0.1, ValueError),
         ("GRU", (0.1, 0.1), ValueError),
         ("GRU", "0.1", TypeError),
-        ("GRU", None, TypeError),
+        ("GRU", (), ValueError),
+        ("LSTM", (), ValueError),
+        ("LSTM", np.array([0.1, 0.1, 0.1]), ValueError),
+        ("LSTM", np.array(0.1), TypeError),
+        ("LSTM", np.array([[0.1, 0.1]]), TypeError),
         ("LSTM", 0.1, TypeError),
         ("LSTM", (0.1,), ValueError),
         ("LSTM", (0.1, 1.0), ValueError),
@@ -189,6 +193,14 @@ def test_a_seed_is_needed_in_training() -> None:
 def test_without_zoneout_the_cell_is_plain() -> None:
     assert pyrnnfast.LSTM(3, 4, zoneout=(0, 0.0)).options is None
     assert pyrnnfast.GRU(3, 4, zoneout=0).pack().options is None
+    for make_layer, _ in LAYERS.values():
+        assert make_layer(3, 4, zoneout=None).options is None
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    for pair in (np.array([0.1, 0.2]), (np.float64(0.1), np.float64(0.2)), [0.1, 0.2]):
+        assert pyrnnfast.LSTM(3, 4, zoneout=pair).zoneout == (0.1, 0.2)
+    assert pyrnnfast.GRU(3, 4, zoneout=np.float64(0.1)).zoneout == 0.1
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -134,11 +134,14 @@ def test_new_weights_are_used_from_the_next_step_on(cell: str) -> None:
 
 
 def test_a_stream_is_inference() -> None:
-    layer, x = make("lstm", dropout=0.9), drawn(1, C)
+    layer, x = make("lstm"), drawn(1, C)
     y = layer.stream()(x).copy()
     with pytest.raises(RuntimeError, match="training mode"):
         layer.backward(y)
     np.testing.assert_array_equal(y, layer.eval().stream()(x))
+    dropping = make("lstm", dropout=0.9)
+    refuses(ValueError, dropping.stream)
+    np.testing.assert_array_equal(y, dropping.eval().stream()(x))
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,16 @@ template <class T> class Forward {
     }
   }
 
+  // The same from the table's.
+  void gather_projection(const Job &job, const Share &share) {
+    T *gates = tape_.at(0, job.direction).gates.data();
+    const Size columns = pack_.cell.projected * pack_.padded;
+    const Size begin = columns * share.part / share.parts, end = columns * (share.part + 1) / share.parts;
+    for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done(); walk.next())
+      std::copy_n(table_.row(job.direction, walk.s, walk.n) + begin, end - begin,
+                  gates + gates_row(job, share, walk.s, walk.n) * pack_.row() + begin);
+  }
+
   T *projection_of(const Job &job) {
     History<T> &history = tape_.at(job.layer, job.direction);
     return pack_.normed ? LayerNorm<T>::projection(history) : history.gates.data();
@@ -136,16 +146,6 @@ template <class T> class Forward {
                       LayerNorm<T>(tape_, job).product(s, phase, n0, k, share);
                     });
     return crew_.meet_units(share);
-  }
-
-  // The same from the table's.
-  void gather_projection(const Job &job, const Share &share) {
-    T *gates = tape_.at(0, job.direction).gates.data();
-    const Size columns = pack_.cell.projected * pack_.padded;
-    const Size begin = columns * share.part / share.parts, end = columns * (share.part + 1) / share.parts;
-    for (RowWalk walk(clock_, job.begin, job.end, share.row_begin, share.row_end); !walk.done(); walk.next())
-      std::copy_n(table_.row(job.direction, walk.s, walk.n) + begin, end - begin,
-                  gates + gates_row(job, share, walk.s, walk.n) * pack_.row() + begin);
   }
 
   // One phase of step s for the sorted rows [n0, n1): the cell's, and a projection as the last.
@@ -262,14 +262,6 @@ template <class T> class Forward {
     for (Size n = 0; n < k.rows; ++n)
       pack_.kernels.mask(k.a + n * k.lda, mask + (n0 + n) * tape_.ld_out, out + n * k.lda, k.depth);
     k.a = out;
-  }
-
-  // The rows of a product's source, masked. Threads that split units each make all of them: that is sooner
-  // done than a barrier.
-  const T *drop(const ForwardStep<T> &k, const T *mask, T *out) const {
-    for (Size n = 0; n < k.rows; ++n)
-      pack_.kernels.mask(k.a + n * k.lda, mask + n * k.ld, out + n * k.lda, k.depth);
-    return out;
   }
 
   const ForwardArgs<T> &args_;

@@ -53,7 +53,7 @@ class Case:
         if not self.workload.option:
             return directions * hidden
         layer = make_layer(self.workload, self.dtype)
-        merged = layer.options is not None and layer.options.merge != "concat"
+        merged = layer.merge != "concat"
         return layer.output_size * (1 if merged else directions)
 
     def layer_weights(self, layer: int, suffix: str) -> list[Array]:

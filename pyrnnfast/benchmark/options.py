@@ -25,7 +25,7 @@ class Option(NamedTuple):
 
     cells: tuple[str, ...]
     arguments: dict[str, Any]
-    """Of our layer; of a function H is the argument."""
+    """Of our layer; of a function the workload is the argument."""
     tasks: tuple[str, ...] = tuple(TASKS)
     drawn: bool = False
     """Whether masks are drawn, so that no two libraries agree and only times can be compared."""
@@ -39,16 +39,27 @@ class Option(NamedTuple):
         return frozenset(self.arguments if self.layer is None else [self.layer.__name__])
 
 
-def half(hidden: int) -> int:
+def half(workload: Workload) -> int:
     """Return P, or O, of H."""
-    return hidden // 2
+    return workload.shape.hidden // 2
+
+
+def gates(workload: Workload) -> list[Any]:
+    """Return Keras's hard_sigmoid for the gates, tanh for the rest."""
+    return [("hard_sigmoid", 1 / 6, 0.5), *["tanh"] * (2 if workload.cell == "lstm" else 1)]
+
+
+def zones(workload: Workload) -> Any:
+    """Return a probability of each state."""
+    return (0.1, 0.1) if workload.cell == "lstm" else 0.1
 
 
 OPTIONS: dict[str, Option] = {
     "peephole": Option(("lstm",), {"peephole": True}),
     "coupled": Option(("lstm",), {"coupled": True}),
     "clip": Option(("lstm", "gru", "rnn_tanh"), {"clip": 3.0}),
-    "activations": Option(("lstm",), {"activations": [("hard_sigmoid", 1 / 6, 0.5), "tanh", "tanh"]}),
+    "activations": Option(("lstm", "gru"), {"activations": gates}),
+    "softplus": Option(("lstm",), {"activations": ["sigmoid", "softplus", "softplus"]}),
     "cell_clip": Option(("lstm",), {"cell_clip": 3.0}),
     "return_cells": Option(("lstm",), {"return_cells": True}),
     "merge": Option(("lstm",), {"merge": "sum"}, directions=2),
@@ -57,15 +68,16 @@ OPTIONS: dict[str, Option] = {
     "recurrent_dropout": Option(
         ("lstm", "gru", "rnn_tanh"), {"recurrent_dropout": 0.3}, ("training",), drawn=True
     ),
-    "zoneout": Option(("lstm",), {"zoneout": (0.1, 0.1)}, drawn=True),
+    "zoneout": Option(("lstm", "gru", "rnn_tanh"), {"zoneout": zones}, drawn=True),
     "grad_clip": Option(("lstm",), {"grad_clip": 1.0}, ("training",)),
     "record_grad_norms": Option(("lstm",), {"record_grad_norms": True}, ("training",)),
     "proj_size": Option(("lstm", "gru", "rnn_tanh"), {"proj_size": half}),
     "proj_clip": Option(("lstm",), {"proj_size": half, "proj_clip": 3.0}),
+    "reset_before": Option(("gru",), {"reset_after": False}),
     "one_gate": Option(("gru",), {}, layer=OneGateGRU),
     "jordan": Option(("rnn_tanh",), {"output_size": half}, layer=JordanRNN),
 }
-"""The rows of the suite "options", by what they are called. hard_sigmoid is Keras's."""
+"""The rows of the suite "options", by what they are called."""
 
 
 def make_layer(workload: Workload, dtype: DTypeLike) -> RecurrentLayer:
@@ -76,8 +88,7 @@ def make_layer(workload: Workload, dtype: DTypeLike) -> RecurrentLayer:
         option = OPTIONS[workload.option]
         kind, given = option.layer or kind, {} if option.layer else given
         given = given | {
-            name: value(shape.hidden) if callable(value) else value
-            for name, value in option.arguments.items()
+            name: value(workload) if callable(value) else value for name, value in option.arguments.items()
         }
     layer: RecurrentLayer = kind(
         shape.inputs,

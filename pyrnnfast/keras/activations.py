@@ -20,7 +20,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "linear": ("affine", 1.0, 0.0),
 }
 """Functions of `keras.activations`, by name, as ours: with alpha and beta as far as they take them."""
-LAYERS = {"elu": (keras.layers.ELU, "alpha"), "leaky_relu": (keras.layers.LeakyReLU, "negative_slope")}
+WITH_ALPHA = {"elu": (keras.layers.ELU, "alpha"), "leaky_relu": (keras.layers.LeakyReLU, "negative_slope")}
 """Ours that Keras has with any alpha, as a layer; and what the layer calls that."""
 
 
@@ -29,10 +29,10 @@ def read(where: str, function: Any) -> ActivationLike:
     for name, ours in FUNCTIONS.items():
         if function is getattr(keras.activations, name):
             return ours
-    for name, (layer, alpha) in LAYERS.items():
+    for name, (layer, alpha) in WITH_ALPHA.items():
         if type(function) is layer:
             return name, float(getattr(function, alpha))
-    known = ", ".join([*FUNCTIONS, *(layer.__name__ for layer, _ in LAYERS.values())])
+    known = ", ".join([*FUNCTIONS, *(layer.__name__ for layer, _ in WITH_ALPHA.values())])
     got = getattr(function, "__name__", type(function).__name__)
     raise ValueError(f"{where} must be one of {known}, got {got}")
 
@@ -42,7 +42,7 @@ def write(activation: Activation, dtype: str) -> Any:
     for name, ours in FUNCTIONS.items():
         if activation[: len(ours)] == ours:
             return name
-    if activation.name not in LAYERS:
+    if activation.name not in WITH_ALPHA:
         raise ValueError(f"activations must be such as Keras has, got {tuple(activation)}")
-    layer, alpha = LAYERS[activation.name]
+    layer, alpha = WITH_ALPHA[activation.name]
     return layer(**{alpha: activation.alpha}, dtype=dtype)

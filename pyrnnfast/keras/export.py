@@ -15,7 +15,7 @@ from pyrnnfast.layers.recurrent import RecurrentLayer
 
 KNOWN = arguments.COMMON | {"reset_after", "activations", "merge", "input_dropout", "recurrent_dropout"}
 """Arguments of the layers that Keras has too."""
-LAYERS = {"RNN": keras.layers.SimpleRNN, "LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
+MADE = {"RNN": keras.layers.SimpleRNN, "LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}
 
 
 def to_keras(
@@ -97,13 +97,12 @@ def _layer(
     if kind == "GRU":
         given["reset_after"] = layer.cell == "gru"
     one, *other = (
-        LAYERS[kind](**given, **each, go_backwards=go_backwards or number == 1)
+        MADE[kind](**given, **each, go_backwards=go_backwards or number == 1)
         for number, each in enumerate(functions)
     )
     made = one
     if other:
-        merge = "concat" if layer.options is None else layer.options.merge
-        mode = next(mode for mode, ours in MERGES.items() if ours == merge)
+        mode = next(mode for mode, ours in MERGES.items() if ours == layer.merge)
         made = keras.layers.Bidirectional(one, mode, backward_layer=other[0], dtype=layer.dtype.name)
     made.build((None, None, layer.input_size if k == 0 else _sizes.width(layer)))
     for direction, part in enumerate([made.forward_layer, made.backward_layer] if other else [made]):

@@ -18,7 +18,7 @@ CELLS = {
     keras.layers.LSTMCell: "LSTM",
     keras.layers.GRUCell: "GRU",
 }
-LAYERS = {keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU}
+READ = {keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU}
 MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "mean"}
 """Keras's merge_mode as our merge."""
 EXPECTED = "layer must be a SimpleRNN, LSTM or GRU of Keras, or a Bidirectional or Sequential of them, got"
@@ -45,12 +45,14 @@ def from_keras(layer: Any, *, go_backwards: bool = False) -> RecurrentLayer:
     Returns a layer of that kind with batch_first=True, in eval mode. It gives all outputs y [N, T, D * H], or
     with a merge_mode other than "concat" [N, T, H], and the final state [L * D, N, H], whatever
     return_sequences and return_state are; Keras's last output is the top layer's h, of both directions
-    merged. Keras's dropout is input_dropout here, and what is a mask there is `lengths` of the call.
+    merged. Keras's dropout is input_dropout here. A mask of padding at the end is `lengths` of the call: y is
+    0 past the end, where a Keras layer that is not Bidirectional repeats its last output. With
+    recurrent_dropout Keras's LSTM and GRU draw masks for each gate, where gates share one here.
     Raises TypeError for another object; ValueError for one without weights, and for what a layer cannot be:
     stateful, a merge_mode of None, activations that are not among ours, types other than float32 and float64.
     """
     validation.flag("go_backwards", go_backwards)
-    several = isinstance(layer, keras.Sequential)
+    several = type(layer) is keras.Sequential
     if several and go_backwards:
         raise ValueError("go_backwards must be False for a Sequential, got True")
     found, rates = _stack(layer.layers if several else [layer], go_backwards)
@@ -91,7 +93,7 @@ def _stack(layers: Sequence[Any], go_backwards: bool) -> tuple[list[_Found], lis
 
 def _read(layer: Any, go_backwards: bool) -> _Found:
     """Read one recurrent layer, of one direction or two."""
-    if not isinstance(layer, keras.layers.Bidirectional):
+    if type(layer) is not keras.layers.Bidirectional:
         return _read_direction(layer, go_backwards)
     merge = MERGES.get(layer.merge_mode)
     if merge is None:
@@ -110,7 +112,7 @@ def _read(layer: Any, go_backwards: bool) -> _Found:
 
 
 def _read_direction(layer: Any, go_backwards: bool) -> _Found:
-    if type(layer) not in LAYERS:
+    if type(layer) not in READ:
         raise TypeError(f"{EXPECTED} {type(layer).__name__}")
     cell, name = layer.cell, layer.name
     if type(cell) not in CELLS:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class RecurrentLayer(SequenceStack):
     """A stack called on sequences: dropout between the layers, one tape per Python thread."""
 
-    return_cells = False  # the LSTM may
     _quick = True  # whether the kernels' quick way for a few rows gives what a call returns
 
     def __init__(
@@ -287,7 +286,7 @@ class LSTM(RecurrentLayer):
             training,
             forget_bias,
         )
-        self.return_cells = validation.flag("return_cells", return_cells)
+        self._given["return_cells"] = validation.flag("return_cells", return_cells)
         self._quick = not self.return_cells
 
 

@@ -14,6 +14,7 @@ from pyrnnfast.functional import PackHandle, TapeHandle
 from pyrnnfast.layers import init
 from pyrnnfast.layers.embedding import Embedding
 from pyrnnfast.layers.module import Module
+from pyrnnfast.layers.options import Given
 from pyrnnfast.layers.tape import TapeSlot
 
 DEFAULT_DTYPE = np.float32
@@ -29,7 +30,7 @@ class Kept(NamedTuple):
     """The embedding's at the call."""
 
 
-class Stack(Module):
+class Stack(Given, Module):
     """The weights of a recurrent stack, and its calls on time-major batches."""
 
     def __init__(
@@ -65,12 +66,16 @@ class Stack(Module):
         self.rng = validation.generator(rng)
         self.num_directions = 2 if self.bidirectional else 1
         self.options = cell_options.check(cell, self.num_directions, **(options or {}))
+        cell_options.check_dtype(self.options, self.dtype)
         if self.options is not None:
             outputs.check_hidden(self.options.proj_size, self.hidden_size)
-        self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
-        self.record_grad_norms = record_grad_norms
-        self.grad_norms: Array | None = None
-        """[L * D, T] after `backward`, with record_grad_norms: the norm of dL/dh at each step."""
+        self._given = {
+            **cell_options.arguments(self.options or cell_options.plain(cell, self.num_directions)),
+            "input_dropout": input_dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "record_grad_norms": record_grad_norms,
+            "return_cells": False,  # the LSTM may
+        }
         self._packed: tuple[int, PackHandle] | None = None
         self._tapes: TapeSlot[Kept] = TapeSlot()
         validation.choice("recurrent_init", recurrent_init, ("uniform", "orthogonal"))
@@ -123,6 +128,14 @@ class Stack(Module):
                     self._add_parameter(name + end, values)
 
     @property
+    def grad_norms(self) -> Array | None:
+        """[L * D, T], with record_grad_norms: the norm of dL/dh at each step of this thread's `backward`.
+
+        None before it, and from this thread's next call on.
+        """
+        return self._tapes.norms
+
+    @property
     def output_size(self) -> int:
         """The numbers that one direction puts out at a step."""
         return _sizes.output(self)
@@ -166,8 +179,7 @@ class Stack(Module):
     @property
     def draws(self) -> bool:
         """Whether a call in training draws masks inside of a layer."""
-        zones = self.options is not None and self.options.zoneout != ()
-        return self.input_dropout > 0 or self.recurrent_dropout > 0 or zones
+        return self.input_dropout > 0 or self.recurrent_dropout > 0 or self.zoneout is not None
 
     def add_gradients(self, dweights: list[Array]) -> None:
         """Add the weight gradients of `pyrnnfast.functional.backward` to `.grads`."""
@@ -230,8 +242,8 @@ class Stack(Module):
         runs = self.num_layers * self.num_directions
         norms = np.empty((runs, tape.steps)) if self.record_grad_norms else None
         dx, dstate0, dweights = functional.backward(tape, dy, dstate, dcells=dcells, grad_norms=norms)
-        self.grad_norms = norms
         self._tapes.drop()
+        self._tapes.norms = norms
         self._add_gradients(self._by_name(dweights), fresh=True)
         assert dx is not None
         return dx, dstate0

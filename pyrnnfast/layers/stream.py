@@ -10,7 +10,7 @@ from pyrnnfast import _backend, validation
 from pyrnnfast._types import Array, State
 
 if TYPE_CHECKING:
-    from pyrnnfast.layers.stack import Stack
+    from pyrnnfast.layers.recurrent import RecurrentLayer
 
 
 class Stream:
@@ -26,12 +26,12 @@ class Stream:
     one take turns. A signal's handler that interrupts a step gets a RuntimeError when it uses that stream.
     """
 
-    def __init__(self, layer: Stack, N: int) -> None:
+    def __init__(self, layer: RecurrentLayer, N: int) -> None:
         """Make a stream of N rows in state zero; the process's number of threads of now is what it uses."""
         rows = validation.integer("N", N, 1)
         if layer.bidirectional:
             raise ValueError("bidirectional must be False for a stream, got True")
-        if layer.training and layer.draws:
+        if layer.training and (layer.draws or (layer.dropout > 0 and layer.num_layers > 1)):
             raise ValueError(
                 "the layer of a stream must be in eval mode where training draws masks, got "
                 f"{layer} in training mode"

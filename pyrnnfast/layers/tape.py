@@ -1,9 +1,11 @@
-"""Where a layer keeps what its last call left for backward: one tape for each Python thread."""
+"""Where a layer keeps what its last call left: one tape for each Python thread, then what backward noted."""
 
 from __future__ import annotations
 
 import threading
 from typing import Generic, TypeVar
+
+from pyrnnfast._types import Array
 
 TapeT = TypeVar("TapeT")
 
@@ -27,8 +29,18 @@ class TapeSlot(Generic[TapeT]):
         self._local.tape = tape
 
     def drop(self) -> None:
-        """Forget this thread's tape, if there is one."""
+        """Forget this thread's tape and norms, if there are any."""
         self._local.__dict__.clear()
+
+    @property
+    def norms(self) -> Array | None:
+        """The norms that this thread's backward recorded since its last call, if it did."""
+        norms: Array | None = self._local.__dict__.get("norms")
+        return norms
+
+    @norms.setter
+    def norms(self, value: Array | None) -> None:
+        self._local.norms = value
 
     def latest(self, layer: str) -> TapeT:
         """Return this thread's tape; `layer` is the name that the error carries.

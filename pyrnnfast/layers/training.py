@@ -21,16 +21,17 @@ class Training(TypedDict, total=False):
     recurrent_dropout: float
     """The same of h' where it enters the recurrent product: not on GRU's direct path from h' to h, nor in
     y."""
-    zoneout: float | tuple[float, float]
+    zoneout: float | tuple[float, float] | None
     """The probability that a unit of h keeps its old value at a step, in training; for the LSTM a pair, of c
-    and of h. In eval p old + (1 - p) new (Krueger et al. 2016). It comes after cell_clip, and after a
-    projection of h and its clip."""
+    and of h; None for none. In eval p old + (1 - p) new (Krueger et al. 2016). It comes after cell_clip, and
+    after a projection of h and its clip."""
     grad_clip: float | None
     """In `backward` the gradient of each gate's sum is held to -grad_clip..grad_clip at every step (Graves
     2013); None for no clip."""
     record_grad_norms: bool
     """After `backward` the layer's `grad_norms` [L * D, T] has the norm of dL/dh at each step, over all rows
-    and units, in float64; it shows where gradients vanish or explode. All zero past the longest row's end."""
+    and units, in float64, for the Python thread that called it and until its next call; it shows where
+    gradients vanish or explode. All zero past the longest row's end."""
 
 
 def check(owner: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,7 +18,7 @@ class Keras(Peer):
     name = "Keras"
     packages = ("torch", "keras")
     cells = Peer.cells | {"gru_reset_before"}
-    optional = frozenset({"activations", "input_dropout", "merge", "recurrent_dropout"})
+    optional = frozenset({"activations", "input_dropout", "merge", "recurrent_dropout", "reset_after"})
     slow = True
 
     def __init__(self, case: Case, threads: int) -> None:

@@ -22,7 +22,7 @@ class OnnxRuntime(Peer):
     name = "ONNX Runtime"
     packages = ("onnx", "onnxruntime")
     cells = Peer.cells | {"gru_reset_before"}
-    optional = frozenset({"peephole", "coupled", "clip", "activations"})
+    optional = frozenset({"peephole", "coupled", "clip", "activations", "reset_after"})
     tasks = ("forward",)
 
     def __init__(self, case: Case, threads: int) -> None:

@@ -23,7 +23,7 @@ class Reference(Peer):
     optional = frozenset(
         {
             *("peephole", "coupled", "clip", "activations", "cell_clip", "layer_norm", "merge", "proj_size"),
-            *("proj_clip", "zoneout", "grad_clip", "OneGateGRU"),
+            *("proj_clip", "zoneout", "grad_clip", "reset_after", "OneGateGRU"),
         }
     )
     rival = False
