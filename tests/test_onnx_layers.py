@@ -194,6 +194,21 @@ def test_what_no_layer_can_be_is_refused() -> None:
     refuses(ValueError, lambda: from_onnx(old))
 
 
+def test_nodes_of_one_name_are_layers_of_their_own() -> None:
+    model = to_onnx(GRU(C, H, 3, rng=0))
+    for name in ("y_l0", "y_l1"):
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, [None, None, None]))
+    cells = [node for node in model.graph.node if node.op_type == "GRU"]
+    for names, keys in (
+        (["cell"] * 3, ["cell", "cell_2", "cell_3"]),
+        (["cell", "cell", "cell_2"], ["cell", "cell_2", "cell_2_2"]),
+        (["Y_l1", "", ""], ["Y_l1", "Y_l1_2", "Y_l2"]),
+    ):
+        for cell, name in zip(cells, names, strict=True):
+            cell.name = name
+        assert list(from_onnx(model)) == keys
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS[::2])
 def test_nodes_with_another_reader_between_are_layers_of_their_own(direction: str) -> None:
     layer = GRU(C, H, 2, bidirectional=direction != "forward", rng=0)

@@ -149,6 +149,8 @@ def test_constants_that_are_inputs_too(version: int) -> None:
     if version == 8:
         feeds = {"x": X, "W0": given["W0"] * 2, "h0": given["h0"] * 0}
         agree(session.run(None, feeds), runtime(model, feeds))
+    else:
+        refuses(ValueError, lambda: session.run(None, {"x": X, "W0": given["W0"]}))
 
 
 def test_one_zero_state_for_both_and_constant_lengths() -> None:
@@ -215,6 +217,22 @@ def test_outputs_that_no_node_makes() -> None:
     _, k, x = InferenceSession(model).run(None, {"x": X})
     np.testing.assert_array_equal(k, [1, 1])
     np.testing.assert_array_equal(x, X)
+
+
+def test_outputs_belong_to_the_caller() -> None:
+    """What is written to them changes neither the model nor the feeds nor other outputs."""
+    axes = {"axes": np.array([1], np.int64)}
+    nodes = [recurrent("GRU", 0, "x", ["Y"]), node("Squeeze", ["Y", "axes"], ["y"])]
+    constants = weights("GRU", 0, C) | {"k": np.ones(2, np.float32)} | axes
+    session = InferenceSession(make_model(nodes, {"x": X}, constants, ["Y", "y", "k", "x"]))
+    feed = X.copy()
+    names = ["Y", "y", "k", "x", "Y", "k"]
+    want = [array.copy() for array in session.run(names, {"x": X})]
+    for place in range(len(names)):
+        results = session.run(names, {"x": feed})
+        results[place][...] = 7
+        agree(results[:place] + results[place + 1 :], want[:place] + want[place + 1 :], 0)
+    agree(session.run(names, {"x": feed}), want, 0)
 
 
 def test_values_of_other_types_cross_parts() -> None:

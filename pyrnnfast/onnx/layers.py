@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, overload
 
 from onnx import NodeProto
@@ -123,7 +124,7 @@ def from_onnx(
     weights: with a node W [D, G * H, C], R [D, G * H, H], and where the node has them B [D, 2 * G * H] and
     P [D, 3 * H], by these names; a model has them inside.
     Returns for a node the layer; for a model a dict of layers by the nodes' names (of a node without one, its
-    first output's). Nodes that feed each other and nothing else, with the same options, become one layer of
+    first output's; a name that an earlier layer has gets _2, _3, ... behind it). Nodes that feed each other and nothing else, with the same options, become one layer of
     several: num_layers. The layers are in eval mode. Lengths and initial states are arguments of their calls;
     batch_first is true for layout 1, and where the node reads a Transpose of [N, T, C].
     Raises ValueError for a broken model, for one without such a node, for weights that are no constants,
@@ -152,8 +153,15 @@ def from_onnx(
     found: dict[str, RecurrentLayer] = {}
     for chain in _chains(graph, [_forward_too(nodes.read(graph.nodes[place])) for place in places]):
         node = chain[0].node
-        found[node.name] = build([(link.node, link.weights) for link in chain], _batch_first(graph, node))
+        layer = build([(link.node, link.weights) for link in chain], _batch_first(graph, node))
+        found[_free(node.name, found)] = layer
     return found
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return the name, with a number behind it where it is taken: names of nodes need not be unique."""
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 class _Link(NamedTuple):

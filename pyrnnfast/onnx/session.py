@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -59,7 +60,8 @@ class InferenceSession:
         self._threads = getattr(sess_options, "intra_op_num_threads", 0) or None
         operators, self._table = _assign(self._graph)
         kinds = dict(self._graph.inputs)
-        self._checks = {name: types.Check(value) for name, value in self._graph.inputs.items()}
+        free = self._graph.inputs.keys() - self._graph.held
+        self._checks = {name: types.Check(self._graph.inputs[name]) for name in free}
         self._required = set(self._graph.required)
         self._steps: list[_Step] = []
         self._plans: dict[tuple[str, ...], list[_Step]] = {}
@@ -79,7 +81,7 @@ class InferenceSession:
 
         output_names: which, in which order; None for all in the model's. input_feed: an array for each input,
         by name. run_options: an onnxruntime.RunOptions, for the rest of the model.
-        Returns the outputs. Raises ValueError for an unknown or missing name, for an array of another shape
+        Returns the outputs, which share no memory with each other, the model or the feeds. Raises ValueError for an unknown or missing name, for an array of another shape
         and for lengths out of range, TypeError for another dtype; for what ONNX Runtime finds at run time,
         its own errors.
         """
@@ -100,7 +102,12 @@ class InferenceSession:
         for step in self._needed(tuple(wanted)):
             feed = {name: values[name] for name in step.inputs if name in values}
             values.update(zip(step.outputs, step.run(feed, run_options), strict=True))
-        return [values[name] for name in wanted]
+        passed = self._constants.keys() | input_feed.keys()
+        results: list[Any] = []
+        for name in wanted:
+            value = values[name]
+            results.append(_copied(value) if name in passed or _shares(value, results) else value)
+        return results
 
     def get_inputs(self) -> list[NodeArg]:
         """Return the inputs that a caller gives: name, type, shape."""
@@ -184,6 +191,16 @@ def _assign(graph: Graph) -> tuple[dict[int, _Assigned], list[tuple[str, str, st
                 where = f"inside the body of {proto.op_type} {nodes.name_of(proto)!r}"
                 table.append((nodes.name_of(inner), inner.op_type, RUNTIME, where))
     return operators, table
+
+
+def _copied(value: Any) -> Any:
+    return np.array(value) if hasattr(value, "__array__") else copy.deepcopy(value)
+
+
+def _shares(value: Any, others: Sequence[Any]) -> bool:
+    if not isinstance(value, np.ndarray):
+        return any(value is other for other in others)
+    return any(isinstance(other, np.ndarray) and np.may_share_memory(value, other) for other in others)
 
 
 def _dtype(graph: Graph, node: nodes.RecurrentNode) -> np.dtype[Any] | None:
