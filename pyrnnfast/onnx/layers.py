@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, overload
 
 from onnx import NodeProto
 
-from pyrnnfast import validation
+from pyrnnfast import functional, validation
 from pyrnnfast._types import Array
+from pyrnnfast.functional import PackHandle
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN, RecurrentLayer
 from pyrnnfast.onnx import graph as graphs
 from pyrnnfast.onnx import nodes, weights
@@ -69,6 +70,17 @@ def build(
     return made.eval()
 
 
+def pack(node: RecurrentNode, arrays: Mapping[str, Array]) -> PackHandle:
+    """Pack W, R, B and P of a node for the kernels; "reverse" as `build`, which it raises as."""
+    state = weights.parameters(node.op, _checked(node, arrays))
+    said = options(node, "P" in arrays)
+    if node.op == "GRU":
+        cell = "gru" if said.pop("reset_after") else "gru_reset_before"
+    else:
+        cell = "lstm" if node.op == "LSTM" else f"rnn_{said.pop('nonlinearity', 'tanh')}"
+    return functional.pack(cell, list(state.values()), bias="B" in arrays, **said)
+
+
 def _checked(node: RecurrentNode, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
     """Raise ValueError unless the weights fit the node and each other."""
     directions, gates = node.num_directions, nodes.GATES[node.op]
@@ -124,9 +136,10 @@ def from_onnx(
     weights: with a node W [D, G * H, C], R [D, G * H, H], and where the node has them B [D, 2 * G * H] and
     P [D, 3 * H], by these names; a model has them inside.
     Returns for a node the layer; for a model a dict of layers by the nodes' names (of a node without one, its
-    first output's; a name that an earlier layer has gets _2, _3, ... behind it). Nodes that feed each other and nothing else, with the same options, become one layer of
-    several: num_layers. The layers are in eval mode. Lengths and initial states are arguments of their calls;
-    batch_first is true for layout 1, and where the node reads a Transpose of [N, T, C].
+    first output's; a name that an earlier layer has gets _2, _3, ... behind it). Nodes that feed each other
+    and nothing else, with the same options, become one layer of several: num_layers. The layers are in eval
+    mode. Lengths and initial states are arguments of their calls; batch_first is true for layout 1, and where
+    the node reads a Transpose of [N, T, C].
     Raises ValueError for a broken model, for one without such a node, for weights that are no constants,
     and for what a layer cannot be: a single reverse direction, an option that the kernels do not have.
     TypeError for a source or weights of another type.

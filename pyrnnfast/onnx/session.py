@@ -81,9 +81,9 @@ class InferenceSession:
 
         output_names: which, in which order; None for all in the model's. input_feed: an array for each input,
         by name. run_options: an onnxruntime.RunOptions, for the rest of the model.
-        Returns the outputs, which share no memory with each other, the model or the feeds. Raises ValueError for an unknown or missing name, for an array of another shape
-        and for lengths out of range, TypeError for another dtype; for what ONNX Runtime finds at run time,
-        its own errors.
+        Returns the outputs, which share no memory with each other, the model or the feeds.
+        Raises ValueError for an unknown or missing name, for an array of another shape and for lengths out of
+        range, TypeError for another dtype; for what ONNX Runtime finds at run time, its own errors.
         """
         graph = self._graph
         wanted = list(output_names or graph.outputs)
