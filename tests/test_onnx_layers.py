@@ -55,7 +55,7 @@ def inputs(layer: Any, lengths: bool, state: bool) -> tuple[dict[str, np.ndarray
     x = random.normal(size=(N, T, C) if layer.batch_first else (T, N, C)).astype(layer.dtype)
     feeds, ends, begin = {"x": x}, None, None
     if lengths:
-        ends = feeds["lengths"] = np.array([T, 2, 4], np.int32)
+        ends = feeds["lengths"] = np.array([T, 2, 0], np.int32)
     if state:
         shape = (layer.num_layers * layer.num_directions, N, H)
         begin = [random.normal(size=shape).astype(layer.dtype) for _ in range(1 + (layer.cell == "lstm"))]
@@ -118,6 +118,24 @@ def test_float64_comes_back() -> None:
     (back,) = from_onnx(model.SerializeToString()).values()
     assert back.dtype == np.float64
     agree(parts(back(feeds["x"])[1]), [h, c], 0)
+
+
+def test_numbers_are_rounded_to_float32_and_never_to_0_or_infinity() -> None:
+    third = float(str(np.float32(1 / 3)))  # as short as says the same float32
+    layer = GRU(C, H, clip=1 / 3, activations=["sigmoid", ("elu", 1 / 3)], dtype=np.float64, rng=0)
+    (back,) = from_onnx(to_onnx(layer)).values()
+    assert back.options.clip == back.options.activations[0][1].alpha == third
+    none = RNN(C, H, activations=[("affine", 0.0, 0.0)], rng=0)
+    (back,) = from_onnx(to_onnx(none)).values()
+    assert back.options == none.options
+    for number in (1e-50, 1e300):
+        for options in (
+            {"clip": number},
+            {"activations": [("leaky_relu", -number)]},
+            {"activations": [("affine", 1.0, number)]},
+        ):
+            bad = RNN(C, H, **options, rng=0)
+            refuses(ValueError, lambda bad=bad: to_onnx(bad))
 
 
 def test_training_changes_nothing_in_the_file() -> None:
