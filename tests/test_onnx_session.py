@@ -29,7 +29,8 @@ from onnx_models import (
 from pyrnnfast import GRU, LSTM, get_num_threads
 from pyrnnfast.onnx import Backend, InferenceSession, to_onnx
 from pyrnnfast.onnx.cut import cut
-from pyrnnfast.onnx.graph import Graph, load
+from pyrnnfast.onnx.graph import Graph
+from pyrnnfast.onnx.loading import load
 from pyrnnfast.onnx.nodes import is_recurrent, read
 
 onnx = require("onnx")

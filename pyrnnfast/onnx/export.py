@@ -122,7 +122,7 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
     each = [activation for direction in options.activations for activation in direction]
     found["activations"] = [names[activation.name] for activation in each]
     for place, name in enumerate(("activation_alpha", "activation_beta")):
-        taken = [a[1 + place] for a in each if len(cell_options.DEFAULTS[a.name]) > place]
+        taken = [(a.alpha, a.beta)[place] for a in each if len(cell_options.DEFAULTS[a.name]) > place]
         if taken:
             found[name] = [_float32(name, number) for number in taken]
     return found

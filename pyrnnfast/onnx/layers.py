@@ -12,8 +12,7 @@ from pyrnnfast import functional, validation
 from pyrnnfast._types import Array
 from pyrnnfast.functional import PackHandle
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN, RecurrentLayer
-from pyrnnfast.onnx import graph as graphs
-from pyrnnfast.onnx import nodes, weights
+from pyrnnfast.onnx import loading, nodes, weights
 from pyrnnfast.onnx.graph import Graph
 from pyrnnfast.onnx.nodes import RecurrentNode
 
@@ -157,7 +156,7 @@ def from_onnx(
         return build([(node, arrays)], node.layout == 1)
     if weights is not None:
         raise TypeError(f"weights must be None with a model, got {type(weights).__name__}")
-    graph = Graph(graphs.load(source))
+    graph = Graph(loading.load(source))
     if graph.opset() < OPSET:
         raise ValueError(f"the model must be of operator set {OPSET} or later, got {graph.opset()}")
     places = [place for place, node in enumerate(graph.nodes) if nodes.is_recurrent(node)]

@@ -13,7 +13,7 @@ from pyrnnfast import validation
 from pyrnnfast._columns import print_columns
 from pyrnnfast._types import Array
 from pyrnnfast.onnx import graph as graphs
-from pyrnnfast.onnx import layers, nodes, types
+from pyrnnfast.onnx import layers, loading, nodes, types
 from pyrnnfast.onnx.cut import Part, cut
 from pyrnnfast.onnx.graph import Graph
 from pyrnnfast.onnx.operator import Operator
@@ -55,7 +55,7 @@ class InferenceSession:
     """
 
     def __init__(self, model: Any, sess_options: Any = None, providers: Sequence[Any] | None = None) -> None:
-        self._graph = Graph(graphs.load(model))
+        self._graph = Graph(loading.load(model))
         self._options, self._providers = sess_options, providers or ["CPUExecutionProvider"]
         self._threads = getattr(sess_options, "intra_op_num_threads", 0) or None
         operators, self._table = _assign(self._graph)
@@ -184,6 +184,7 @@ def _assign(graph: Graph) -> tuple[dict[int, _Assigned], list[tuple[str, str, st
                 elif dtype not in validation.FLOATS:
                     why = f"the kernels have no {dtype}"
                 else:
+                    _check_types(graph, node, dtype)
                     operators[place] = _Assigned(Operator(node, weights), dtype)
             table.append((name, proto.op_type, RUNTIME if why else KERNELS, why or ""))
         for inner in graphs.nested(proto):
@@ -201,6 +202,17 @@ def _shares(value: Any, others: Sequence[Any]) -> bool:
     if not isinstance(value, np.ndarray):
         return any(value is other for other in others)
     return any(isinstance(other, np.ndarray) and np.may_share_memory(value, other) for other in others)
+
+
+def _check_types(graph: Graph, node: nodes.RecurrentNode, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError unless the model's inputs that the node reads are declared as what it takes."""
+    for name, value in node.inputs.items():
+        declared = graph.inputs.get(value)
+        if declared is not None and declared.type.WhichOneof("value"):
+            want = np.dtype(np.int32) if name == "sequence_lens" else dtype
+            if types.dtype(declared) != want:
+                got = types.write(declared.type)
+                raise ValueError(f"{node.title}: {name} must be declared as {want}, got {got}")
 
 
 def _dtype(graph: Graph, node: nodes.RecurrentNode) -> np.dtype[Any] | None:
@@ -226,5 +238,5 @@ def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) 
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
     except Exception as error:  # of a dozen classes, of which none derives from ValueError
         raise ValueError(
-            f"the model must be one that ONNX Runtime loads, got {graphs.first_line(error)}"
+            f"the model must be one that ONNX Runtime loads, got {loading.first_line(error)}"
         ) from None
