@@ -51,6 +51,18 @@ def test_graphs_must_hold_together() -> None:
         refuses(ValueError, lambda change=change: InferenceSession(changed(change)))
 
 
+def test_operator_sets_must_be_known() -> None:
+    model, _ = node_model("GRU", draw("GRU"))
+    model.opset_import[0].version = 99
+    refuses(ValueError, lambda: InferenceSession(model))
+
+
+def test_what_onnx_runtime_refuses_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    model = make_model([node("NoSuchOperator", ["x"], ["y"])], {"x": X}, {}, ["y"])
+    refuses(ValueError, lambda: InferenceSession(model))
+    assert capfd.readouterr().out == ""
+
+
 def test_tensors_that_lie_about_their_size() -> None:
     model, _ = node_model("LSTM", draw("LSTM"))
     for dims in ([1, 28, 5], [1, 28, 2**40], [2**31, 2**31, 4], [-1, 28, 4]):

@@ -193,7 +193,12 @@ def test_what_no_layer_can_be_is_refused() -> None:
     arrays = draw("LSTM")
     weights = {name: arrays[name] for name in WEIGHTS}
     node = make_node("LSTM", arrays, hidden_size=7)
-    for broken in (weights | {"W": arrays["W"][:, 1:]}, {"W": arrays["W"], "R": arrays["R"]}, {}):
+    for broken in (
+        weights | {"W": arrays["W"][:, 1:]},
+        {"W": arrays["W"], "R": arrays["R"]},
+        {},
+        {1: 2, "W": 3},
+    ):
         refuses(ValueError, lambda broken=broken: from_onnx(node, broken))
     refuses(TypeError, lambda: from_onnx(node))
     refuses(TypeError, lambda: from_onnx(node, weights | {"W": [1.0]}))

@@ -314,6 +314,15 @@ def test_bad_calls_are_refused() -> None:
         (ValueError, None, {"x": X[:, :2]}),
     ):
         refuses(error, lambda names=names, feeds=feeds: session.run(names, feeds))
+    for bad in ("z", 5, [5], {"z"}):
+        refuses(TypeError, lambda bad=bad: session.run(bad, good))
+    refuses(TypeError, lambda: session.run(None, good, 5))
+    refuses(TypeError, lambda: InferenceSession(residual_model(), "junk"))
+    for providers in (5, "CPUExecutionProvider", [5], [("CPUExecutionProvider",)]):
+        refuses(TypeError, lambda providers=providers: InferenceSession(residual_model(), None, providers))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 5000
+    refuses(ValueError, lambda: InferenceSession(residual_model(), options))
     prepared = Backend.prepare(residual_model())
     refuses(ValueError, lambda: prepared.run([X, X]))
     agree(prepared.run(X), session.run(None, good), 0)

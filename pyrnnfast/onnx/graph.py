@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
+import onnx.defs
 from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
@@ -55,6 +55,9 @@ class Graph:
 
     def _check(self) -> None:
         """Raise ValueError unless each value is made once, and before it is read, and some are given out."""
+        newest = onnx.defs.onnx_opset_version()
+        if self.opset() > newest:
+            raise ValueError(f"the model must be of operator set {newest} at most, got {self.opset()}")
         if not self.outputs:
             raise ValueError("the model must have an output, got none")
         known = {*self.inputs, *self.initializers, *self.sparse}

@@ -150,8 +150,9 @@ def from_onnx(
             )
         node = _forward_too(nodes.read(source))
         wanted = [name for name in WEIGHTS if name in node.inputs]
-        if sorted(weights) != sorted(wanted):
-            raise ValueError(f"weights must be {', '.join(wanted)}, got {', '.join(weights) or 'none'}")
+        if weights.keys() != set(wanted):
+            got = ", ".join(map(str, weights)) or "none"
+            raise ValueError(f"weights must be {', '.join(wanted)}, got {got}")
         arrays = {name: validation.ndarray(name, weights[name], None) for name in wanted}
         return build([(node, arrays)], node.layout == 1)
     if weights is not None:

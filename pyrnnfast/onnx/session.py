@@ -55,9 +55,12 @@ class InferenceSession:
     """
 
     def __init__(self, model: Any, sess_options: Any = None, providers: Sequence[Any] | None = None) -> None:
+        _expect("sess_options", sess_options, "SessionOptions")
+        threads = getattr(sess_options, "intra_op_num_threads", 0)
+        name = "sess_options.intra_op_num_threads"
+        self._threads = validation.integer(name, threads, 0, validation.MAX_THREADS) or None
+        self._options, self._providers = sess_options, _checked_providers(providers)
         self._graph = Graph(loading.load(model))
-        self._options, self._providers = sess_options, providers or ["CPUExecutionProvider"]
-        self._threads = getattr(sess_options, "intra_op_num_threads", 0) or None
         operators, self._table = _assign(self._graph)
         kinds = dict(self._graph.inputs)
         free = self._graph.inputs.keys() - self._graph.held
@@ -86,6 +89,9 @@ class InferenceSession:
         range, TypeError for another dtype; for what ONNX Runtime finds at run time, its own errors.
         """
         graph = self._graph
+        if output_names is not None:
+            validation.listed("output_names", output_names, str, "a list of names or None")
+        _expect("run_options", run_options, "RunOptions")
         wanted = list(output_names or graph.outputs)
         for name in wanted:
             validation.choice("each output name", name, graph.outputs)
@@ -221,7 +227,21 @@ def _dtype(graph: Graph, node: nodes.RecurrentNode) -> np.dtype[Any] | None:
     return None if value is None else types.dtype(value)
 
 
-def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) -> Any:
+def _expect(name: str, value: Any, kind: str) -> None:
+    if value is not None and not isinstance(value, getattr(_runtime(), kind)):
+        raise TypeError(f"{name} must be an onnxruntime.{kind} or None, got {type(value).__name__}")
+
+
+def _checked_providers(value: Any) -> Sequence[Any]:
+    for each in value if isinstance(value, (list, tuple)) else [value]:
+        name = each[0] if isinstance(each, tuple) and len(each) == 2 else each
+        if value is not None and (each is value or not isinstance(name, str)):
+            expected = "a list of names, or of pairs of a name and options"
+            raise TypeError(f"providers must be {expected}, got {type(each).__name__}")
+    return value or ["CPUExecutionProvider"]
+
+
+def _runtime() -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
@@ -231,11 +251,21 @@ def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) 
             "the rest of a model needs ONNX Runtime: pip install 'pyrnnfast[onnx]'",
             name="onnxruntime",
         ) from None
+    return onnxruntime
+
+
+def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) -> Any:
+    onnxruntime = _runtime()
     if options is None:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=providers,
+            enable_fallback=0,  # which would print, and try again
+        )
     except Exception as error:  # of a dozen classes, of which none derives from ValueError
         raise ValueError(
             f"the model must be one that ONNX Runtime loads, got {loading.first_line(error)}"
