@@ -55,7 +55,7 @@ def inputs(layer: Any, lengths: bool, state: bool) -> tuple[dict[str, np.ndarray
     x = random.normal(size=(N, T, C) if layer.batch_first else (T, N, C)).astype(layer.dtype)
     feeds, ends, begin = {"x": x}, None, None
     if lengths:
-        ends = feeds["lengths"] = np.array([T, 2, 4], np.int32)
+        ends = feeds["lengths"] = np.array([T, 2, 0], np.int32)
     if state:
         shape = (layer.num_layers * layer.num_directions, N, H)
         begin = [random.normal(size=shape).astype(layer.dtype) for _ in range(1 + (layer.cell == "lstm"))]
@@ -120,6 +120,24 @@ def test_float64_comes_back() -> None:
     agree(parts(back(feeds["x"])[1]), [h, c], 0)
 
 
+def test_numbers_are_rounded_to_float32_and_never_to_0_or_infinity() -> None:
+    third = float(str(np.float32(1 / 3)))  # as short as says the same float32
+    layer = GRU(C, H, clip=1 / 3, activations=["sigmoid", ("elu", 1 / 3)], dtype=np.float64, rng=0)
+    (back,) = from_onnx(to_onnx(layer)).values()
+    assert back.options.clip == back.options.activations[0][1].alpha == third
+    none = RNN(C, H, activations=[("affine", 0.0, 0.0)], rng=0)
+    (back,) = from_onnx(to_onnx(none)).values()
+    assert back.options == none.options
+    for number in (1e-50, 1e300):
+        for options in (
+            {"clip": number},
+            {"activations": [("leaky_relu", -number)]},
+            {"activations": [("affine", 1.0, number)]},
+        ):
+            bad = RNN(C, H, **options, rng=0)
+            refuses(ValueError, lambda bad=bad: to_onnx(bad))
+
+
 def test_training_changes_nothing_in_the_file() -> None:
     layer = LSTM(C, H, 2, dropout=0.5, rng=0)
     assert to_onnx(layer) == to_onnx(layer.eval())
@@ -175,7 +193,12 @@ def test_what_no_layer_can_be_is_refused() -> None:
     arrays = draw("LSTM")
     weights = {name: arrays[name] for name in WEIGHTS}
     node = make_node("LSTM", arrays, hidden_size=7)
-    for broken in (weights | {"W": arrays["W"][:, 1:]}, {"W": arrays["W"], "R": arrays["R"]}, {}):
+    for broken in (
+        weights | {"W": arrays["W"][:, 1:]},
+        {"W": arrays["W"], "R": arrays["R"]},
+        {},
+        {1: 2, "W": 3},
+    ):
         refuses(ValueError, lambda broken=broken: from_onnx(node, broken))
     refuses(TypeError, lambda: from_onnx(node))
     refuses(TypeError, lambda: from_onnx(node, weights | {"W": [1.0]}))
@@ -192,6 +215,21 @@ def test_what_no_layer_can_be_is_refused() -> None:
     old, _ = node_model("GRU", draw("GRU"))
     old.opset_import[0].version = 3
     refuses(ValueError, lambda: from_onnx(old))
+
+
+def test_nodes_of_one_name_are_layers_of_their_own() -> None:
+    model = to_onnx(GRU(C, H, 3, rng=0))
+    for name in ("y_l0", "y_l1"):
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, [None, None, None]))
+    cells = [node for node in model.graph.node if node.op_type == "GRU"]
+    for names, keys in (
+        (["cell"] * 3, ["cell", "cell_2", "cell_3"]),
+        (["cell", "cell", "cell_2"], ["cell", "cell_2", "cell_2_2"]),
+        (["Y_l1", "", ""], ["Y_l1", "Y_l1_2", "Y_l2"]),
+    ):
+        for cell, name in zip(cells, names, strict=True):
+            cell.name = name
+        assert list(from_onnx(model)) == keys
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS[::2])

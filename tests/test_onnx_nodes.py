@@ -152,6 +152,10 @@ def test_a_node_alone() -> None:
     assert not Backend.supports_device("CUDA")
     assert Backend.is_compatible(node_model("LSTM", arrays)[0])
     assert not Backend.is_compatible(b"nothing")
+    assert not Backend.is_compatible("/nope")
+    refuses(ValueError, lambda: Backend.run_node(node, {1: 2}))
+    for bad in ("abcd", None, 5, ["a"] * len(inputs), dict.fromkeys(arrays, "a")):
+        refuses(TypeError, lambda bad=bad: Backend.run_node(node, bad))
 
 
 # --- What only some nodes have

@@ -29,7 +29,8 @@ from onnx_models import (
 from pyrnnfast import GRU, LSTM, get_num_threads
 from pyrnnfast.onnx import Backend, InferenceSession, to_onnx
 from pyrnnfast.onnx.cut import cut
-from pyrnnfast.onnx.graph import Graph, load
+from pyrnnfast.onnx.graph import Graph
+from pyrnnfast.onnx.loading import load
 from pyrnnfast.onnx.nodes import is_recurrent, read
 
 onnx = require("onnx")
@@ -119,7 +120,9 @@ def test_weights_may_be_computed_from_constants(capsys: pytest.CaptureFixture[st
     assert parts(model) == 0
 
 
-def test_weights_may_be_inputs_and_not_computed_from_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_may_be_inputs_and_not_computed_from_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = weights("GRU", 0, C)
     feeds = {"x": X} | given
     model = make_model([recurrent("GRU", 0, "x", ["Y"])], feeds, {}, ["Y"])
@@ -128,6 +131,8 @@ def test_weights_may_be_inputs_and_not_computed_from_them(capsys: pytest.Capture
     for scale in (1, 2):
         feeds["W0"] = given["W0"] * np.float32(scale)
         agree(session.run(None, feeds), runtime(model, feeds))
+    monkeypatch.setattr("pyrnnfast.onnx.layers.build", None)  # a layer would draw weights at each run
+    agree(session.run(None, feeds), runtime(model, feeds))
     feeds["V"] = feeds.pop("W0")
     nodes = [node("Tanh", ["V"], ["W0"]), recurrent("GRU", 0, "x", ["Y"])]
     model = make_model(nodes, feeds, {}, ["Y"])
@@ -149,6 +154,8 @@ def test_constants_that_are_inputs_too(version: int) -> None:
     if version == 8:
         feeds = {"x": X, "W0": given["W0"] * 2, "h0": given["h0"] * 0}
         agree(session.run(None, feeds), runtime(model, feeds))
+    else:
+        refuses(ValueError, lambda: session.run(None, {"x": X, "W0": given["W0"]}))
 
 
 def test_one_zero_state_for_both_and_constant_lengths() -> None:
@@ -215,6 +222,22 @@ def test_outputs_that_no_node_makes() -> None:
     _, k, x = InferenceSession(model).run(None, {"x": X})
     np.testing.assert_array_equal(k, [1, 1])
     np.testing.assert_array_equal(x, X)
+
+
+def test_outputs_belong_to_the_caller() -> None:
+    """What is written to them changes neither the model nor the feeds nor other outputs."""
+    axes = {"axes": np.array([1], np.int64)}
+    nodes = [recurrent("GRU", 0, "x", ["Y"]), node("Squeeze", ["Y", "axes"], ["y"])]
+    constants = weights("GRU", 0, C) | {"k": np.ones(2, np.float32)} | axes
+    session = InferenceSession(make_model(nodes, {"x": X}, constants, ["Y", "y", "k", "x"]))
+    feed = X.copy()
+    names = ["Y", "y", "k", "x", "Y", "k"]
+    want = [array.copy() for array in session.run(names, {"x": X})]
+    for place in range(len(names)):
+        results = session.run(names, {"x": feed})
+        results[place][...] = 7
+        agree(results[:place] + results[place + 1 :], want[:place] + want[place + 1 :], 0)
+    agree(session.run(names, {"x": feed}), want, 0)
 
 
 def test_values_of_other_types_cross_parts() -> None:
@@ -291,6 +314,15 @@ def test_bad_calls_are_refused() -> None:
         (ValueError, None, {"x": X[:, :2]}),
     ):
         refuses(error, lambda names=names, feeds=feeds: session.run(names, feeds))
+    for bad in ("z", 5, [5], {"z"}):
+        refuses(TypeError, lambda bad=bad: session.run(bad, good))
+    refuses(TypeError, lambda: session.run(None, good, 5))
+    refuses(TypeError, lambda: InferenceSession(residual_model(), "junk"))
+    for providers in (5, "CPUExecutionProvider", [5], [("CPUExecutionProvider",)]):
+        refuses(TypeError, lambda providers=providers: InferenceSession(residual_model(), None, providers))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 5000
+    refuses(ValueError, lambda: InferenceSession(residual_model(), options))
     prepared = Backend.prepare(residual_model())
     refuses(ValueError, lambda: prepared.run([X, X]))
     agree(prepared.run(X), session.run(None, good), 0)

@@ -48,7 +48,7 @@ class Backend(base.Backend):
         """Whether `prepare` can load the model."""
         try:
             InferenceSession(model)
-        except ValueError:
+        except (ValueError, OSError):
             return False
         return cls.supports_device(device)
 
@@ -66,7 +66,8 @@ class Backend(base.Backend):
 
         inputs: an array for each input that the node has, in its order, or by the node's names for them.
         Returns the outputs that the node has. Raises ValueError for another operator, for a broken node, for
-        what the kernels do not have, and for arrays that do not fit; TypeError for another dtype.
+        what the kernels do not have, and for arrays that do not fit; TypeError for another dtype, and for
+        what is no array.
         """
         validation.choice("device", device, DEVICES)
         try:
@@ -75,9 +76,14 @@ class Backend(base.Backend):
             raise ValueError(f"the node must be a valid one, got one that is not: {error}") from None
         known = nodes.read(node)
         given = inputs if isinstance(inputs, Mapping) else _in_order(known, inputs)
-        arrays = {name: given[value] for name, value in known.inputs.items() if value in given}
+        arrays = {
+            name: validation.from_any(value, given[value])
+            for name, value in known.inputs.items()
+            if value in given
+        }
         if len(arrays) < len(known.inputs):
-            raise ValueError(f"inputs must have {', '.join(known.inputs.values())}, got {', '.join(given)}")
+            expected = f"inputs must have {', '.join(known.inputs.values())}"
+            raise ValueError(f"{expected}, got {', '.join(map(str, given)) or 'none'}")
         weights = {name: arrays.pop(name) for name in layers.WEIGHTS if name in arrays}
         results = Operator(known, weights)(arrays)
         return _named(list(known.outputs.values()), [results[name] for name in known.outputs])
@@ -89,6 +95,8 @@ class Backend(base.Backend):
 
 
 def _in_order(node: nodes.RecurrentNode, inputs: Sequence[Array]) -> dict[str, Array]:
+    if not isinstance(inputs, (list, tuple)):
+        raise TypeError(f"inputs must be a list or a mapping of arrays, got {type(inputs).__name__}")
     if len(inputs) != len(node.inputs):
         raise ValueError(f"inputs must be {len(node.inputs)} arrays, got {len(inputs)}")
     return dict(zip(node.inputs.values(), inputs, strict=True))

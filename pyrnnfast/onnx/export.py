@@ -65,8 +65,10 @@ def to_onnx(layer: RecurrentLayer, *, lengths: bool = False, state: bool = False
     layer: an RNN, GRU or LSTM. lengths: whether the model has the input lengths [N], int32. state: whether it
     has the inputs h0 and for the LSTM c0, [L * D, N, H]; else it starts from zero.
     The model has the input x, and the outputs y, h and for the LSTM c, shaped as those of the layer's call
-    on a batch; T and N are free. `onnx.save` writes it. ONNX Runtime runs float32 only.
-    Returns a ModelProto. Raises TypeError for another object, ValueError for options that ONNX lacks.
+    on a batch; T and N are free. `onnx.save` writes it. ONNX Runtime runs float32 only. ONNX holds clip,
+    alpha and beta as float32: they are rounded to it, of float64 layers too.
+    Returns a ModelProto. Raises TypeError for another object, ValueError for options that ONNX lacks, and for
+    a clip, alpha or beta that would be rounded to 0 or to infinity.
     """
     _check(layer)
     validation.flag("lengths", lengths)
@@ -113,17 +115,26 @@ def attributes(layer: RecurrentLayer) -> dict[str, Any]:
         found["linear_before_reset"] = int(layer.cell == "gru")
     options = layer.options or Options((cell_options.PLAIN[layer.cell],) * layer.num_directions)
     if options.clip < math.inf:
-        found["clip"] = options.clip
+        found["clip"] = _float32("clip", options.clip)
     if options.coupled:
         found["input_forget"] = 1
     names = {ours: name for name, ours in ACTIVATIONS.items()}
     each = [activation for direction in options.activations for activation in direction]
     found["activations"] = [names[activation.name] for activation in each]
     for place, name in enumerate(("activation_alpha", "activation_beta")):
-        taken = [a[1 + place] for a in each if len(cell_options.DEFAULTS[a.name]) > place]
+        taken = [(a.alpha, a.beta)[place] for a in each if len(cell_options.DEFAULTS[a.name]) > place]
         if taken:
-            found[name] = taken
+            found[name] = [_float32(name, number) for number in taken]
     return found
+
+
+def _float32(name: str, value: float) -> float:
+    """Round as a file does. Raises ValueError for what becomes 0 or infinite, and so means something else."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = float(np.float32(value))
+    if math.isinf(rounded) or (rounded == 0) != (value == 0):
+        raise ValueError(f"{name} must be a number that float32 can hold, as ONNX does, got {value}")
+    return rounded
 
 
 def _check(layer: Any) -> None:
@@ -146,6 +157,10 @@ def _stack(
     if lengths:
         graph.input("lengths", ["N"], TensorProto.INT32)
     begins = [_parts(graph, layer, f"{kind}0") for kind in kinds if state]
+    if lengths and state:
+        graph.constant("zero", np.array(0, np.int32))
+        graph.constant("units", np.array([1], np.int64))
+        graph.node("Unsqueeze", [graph.node("Equal", ["lengths", "zero"], "no_steps"), "units"], "idle")
     ends: list[list[str]] = [[] for _ in kinds]
     if directions == 1:
         graph.constant("one", np.array([1], np.int64))
@@ -163,9 +178,13 @@ def _stack(
         while not inputs[-1]:
             inputs.pop()
         finals = kinds if layer.num_layers == 1 else [f"{kind}_l{k}" for kind in kinds]
+        made = [f"{name}_run" for name in finals] if lengths and state else finals
         for end, name in zip(ends, finals, strict=True):
             end.append(name)
-        graph.node(op, inputs, f"Y_l{k}", *finals, name=f"{op.lower()}_l{k}", **attributes(layer))
+        graph.node(op, inputs, f"Y_l{k}", *made, name=f"{op.lower()}_l{k}", **attributes(layer))
+        if lengths and state:  # a row of no steps keeps its state here, and is zero in ONNX Runtime
+            for name, begin, run in zip(finals, begins, made, strict=True):
+                graph.node("Where", ["idle", begin[k], run], name)
         source = target if k == layer.num_layers - 1 else f"y_l{k}"
         if directions == 1:
             graph.node("Squeeze", [f"Y_l{k}", "one"], source)

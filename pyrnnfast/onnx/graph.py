@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, inliner, numpy_helper
+import onnx.defs
+from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from pyrnnfast import validation
 from pyrnnfast._types import Array
+from pyrnnfast.onnx.loading import bodies, first_line
 from pyrnnfast.onnx.nodes import RecurrentNode
 
 RANDOM = ("Random", "Multinomial", "Bernoulli")
 """What the names of operators that draw numbers begin with."""
-
-
-def load(source: object) -> ModelProto:
-    """Return a model without functions of its own: they are written out where they are called.
-
-    source: a ModelProto, its bytes, or a path. Raises ValueError where it is no valid model, OSError where
-    the file cannot be read, TypeError for anything else.
-    """
-    if not isinstance(source, (ModelProto, bytes, str, os.PathLike)):
-        raise TypeError(f"model must be a ModelProto, bytes or a path, got {type(source).__name__}")
-    try:
-        if isinstance(source, bytes):
-            model = onnx.load_model_from_string(source)
-        elif isinstance(source, ModelProto):
-            model = source
-        else:
-            model = onnx.load(validation.path("model", source))
-        return inliner.inline_local_functions(model) if model.functions else model
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # protobuf's and onnx's own, of which none derives from ValueError
-        raise ValueError(
-            f"model must be a valid ONNX model, got one that is not: {first_line(error)}"
-        ) from None
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error of a library says, in one line."""
-    return next(filter(None, str(error).splitlines()), type(error).__name__)
 
 
 class Join(NamedTuple):
@@ -83,6 +55,9 @@ class Graph:
 
     def _check(self) -> None:
         """Raise ValueError unless each value is made once, and before it is read, and some are given out."""
+        newest = onnx.defs.onnx_opset_version()
+        if self.opset() > newest:
+            raise ValueError(f"the model must be of operator set {newest} at most, got {self.opset()}")
         if not self.outputs:
             raise ValueError("the model must have an output, got none")
         known = {*self.inputs, *self.initializers, *self.sparse}
@@ -121,7 +96,7 @@ class Graph:
             all(map(self.is_constant, self.reads[place]))
             and node.domain in ("", "ai.onnx")
             and not node.op_type.startswith(RANDOM)
-            and not any(_bodies(node))
+            and not any(bodies(node))
         )
 
     def constant(self, name: str) -> Array:
@@ -134,6 +109,7 @@ class Graph:
                 value = numpy_helper.to_array(tensor)
             else:
                 part = self.part(self._ancestors(name), [], [name])
+                _check_room(name, part)
                 (value,) = ReferenceEvaluator(part).run(None, {})
         except Exception as error:  # whatever an operator stumbles over
             raise ValueError(f"{name!r} must be a valid constant, got {first_line(error)}") from None
@@ -220,26 +196,30 @@ class Graph:
         )
 
 
+def _check_room(name: str, part: ModelProto) -> None:
+    """Raise ValueError where what it computes, as far as its shapes are known, exceeds the memory."""
+    found = shape_inference.infer_shapes(part, data_prop=True).graph
+    room = 0
+    for value in (*found.value_info, *found.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape"):
+            itemsize = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
+            room += itemsize * math.prod(dim.dim_value for dim in kind.shape.dim)
+    validation.storable(f"what {name!r} is computed from", (room,), 1)
+
+
 def nested(node: NodeProto) -> Iterator[NodeProto]:
     """Go through the nodes in the bodies of If, Loop, Scan, at any depth."""
-    for body in _bodies(node):
+    for body in bodies(node):
         for inner in body.node:
             yield inner
             yield from nested(inner)
 
 
-def _bodies(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == AttributeProto.GRAPHS:
-            yield from attribute.graphs
-
-
 def _reads(node: NodeProto) -> Iterator[str]:
     """Name what a node reads: its inputs, and what its bodies take from outside of them."""
     yield from filter(None, node.input)
-    for body in _bodies(node):
+    for body in bodies(node):
         own = {value.name for value in (*body.input, *body.initializer)}
         own |= {tensor.values.name for tensor in body.sparse_initializer}
         for inner in body.node:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, overload
 
 from onnx import NodeProto
 
-from pyrnnfast import validation
+from pyrnnfast import functional, validation
 from pyrnnfast._types import Array
+from pyrnnfast.functional import PackHandle
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN, RecurrentLayer
-from pyrnnfast.onnx import graph as graphs
-from pyrnnfast.onnx import nodes, weights
+from pyrnnfast.onnx import loading, nodes, weights
 from pyrnnfast.onnx.graph import Graph
 from pyrnnfast.onnx.nodes import RecurrentNode
 
@@ -66,6 +67,17 @@ def build(
     )
     made.load_state_dict(state)
     return made.eval()
+
+
+def pack(node: RecurrentNode, arrays: Mapping[str, Array]) -> PackHandle:
+    """Pack W, R, B and P of a node for the kernels; "reverse" as `build`, which it raises as."""
+    state = weights.parameters(node.op, _checked(node, arrays))
+    said = options(node, "P" in arrays)
+    if node.op == "GRU":
+        cell = "gru" if said.pop("reset_after") else "gru_reset_before"
+    else:
+        cell = "lstm" if node.op == "LSTM" else f"rnn_{said.pop('nonlinearity', 'tanh')}"
+    return functional.pack(cell, list(state.values()), bias="B" in arrays, **said)
 
 
 def _checked(node: RecurrentNode, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -123,9 +135,10 @@ def from_onnx(
     weights: with a node W [D, G * H, C], R [D, G * H, H], and where the node has them B [D, 2 * G * H] and
     P [D, 3 * H], by these names; a model has them inside.
     Returns for a node the layer; for a model a dict of layers by the nodes' names (of a node without one, its
-    first output's). Nodes that feed each other and nothing else, with the same options, become one layer of
-    several: num_layers. The layers are in eval mode. Lengths and initial states are arguments of their calls;
-    batch_first is true for layout 1, and where the node reads a Transpose of [N, T, C].
+    first output's; a name that an earlier layer has gets _2, _3, ... behind it). Nodes that feed each other
+    and nothing else, with the same options, become one layer of several: num_layers. The layers are in eval
+    mode. Lengths and initial states are arguments of their calls; batch_first is true for layout 1, and where
+    the node reads a Transpose of [N, T, C].
     Raises ValueError for a broken model, for one without such a node, for weights that are no constants,
     and for what a layer cannot be: a single reverse direction, an option that the kernels do not have.
     TypeError for a source or weights of another type.
@@ -137,13 +150,14 @@ def from_onnx(
             )
         node = _forward_too(nodes.read(source))
         wanted = [name for name in WEIGHTS if name in node.inputs]
-        if sorted(weights) != sorted(wanted):
-            raise ValueError(f"weights must be {', '.join(wanted)}, got {', '.join(weights) or 'none'}")
+        if weights.keys() != set(wanted):
+            got = ", ".join(map(str, weights)) or "none"
+            raise ValueError(f"weights must be {', '.join(wanted)}, got {got}")
         arrays = {name: validation.ndarray(name, weights[name], None) for name in wanted}
         return build([(node, arrays)], node.layout == 1)
     if weights is not None:
         raise TypeError(f"weights must be None with a model, got {type(weights).__name__}")
-    graph = Graph(graphs.load(source))
+    graph = Graph(loading.load(source))
     if graph.opset() < OPSET:
         raise ValueError(f"the model must be of operator set {OPSET} or later, got {graph.opset()}")
     places = [place for place, node in enumerate(graph.nodes) if nodes.is_recurrent(node)]
@@ -152,8 +166,15 @@ def from_onnx(
     found: dict[str, RecurrentLayer] = {}
     for chain in _chains(graph, [_forward_too(nodes.read(graph.nodes[place])) for place in places]):
         node = chain[0].node
-        found[node.name] = build([(link.node, link.weights) for link in chain], _batch_first(graph, node))
+        layer = build([(link.node, link.weights) for link in chain], _batch_first(graph, node))
+        found[_free(node.name, found)] = layer
     return found
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return the name, with a number behind it where it is taken: names of nodes need not be unique."""
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 class _Link(NamedTuple):

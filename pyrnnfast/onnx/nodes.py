@@ -161,8 +161,13 @@ def _attributes(title: str, node: NodeProto) -> dict[str, Any]:
         elif attribute.type == AttributeProto.FLOAT:
             found[name] = _shortest(value)
         else:
-            found[name] = value.decode() if isinstance(value, bytes) else value
+            found[name] = _text(value) if isinstance(value, bytes) else value
     return found
+
+
+def _text(value: bytes) -> str:
+    """What is not UTF-8 stays visible, and is refused as any unknown name."""
+    return value.decode(errors="backslashreplace")
 
 
 def _shortest(number: float) -> float:
@@ -173,7 +178,7 @@ def _shortest(number: float) -> float:
 def _activations(title: str, op: str, directions: int, given: dict[str, Any]) -> tuple[Activation, ...]:
     """Give each activation its alpha and beta: they go, in order, to those that take one."""
     names = {name.lower(): ours for name, ours in ACTIVATIONS.items()}
-    asked = [name.decode() for name in given.get("activations") or ()] or DEFAULTS[op] * directions
+    asked = [_text(name) for name in given.get("activations") or ()] or DEFAULTS[op] * directions
     if len(asked) != directions * len(DEFAULTS[op]):
         raise ValueError(
             f"{title}: activations must be {directions * len(DEFAULTS[op])} names, got {len(asked)}"

@@ -23,7 +23,7 @@ class Operator:
 
     def __init__(self, node: RecurrentNode, weights: Mapping[str, Array] | None) -> None:
         self.node = node
-        self._pack = None if weights is None else layers.build([(node, weights)]).pack()
+        self._pack = None if weights is None else layers.pack(node, weights)
 
     def __call__(self, inputs: Mapping[str, Array], num_threads: int | None = None) -> dict[str, Array]:
         """Run the node.
@@ -37,7 +37,7 @@ class Operator:
         pack = self._pack
         if pack is None:
             weights = {name: inputs[name] for name in layers.WEIGHTS if name in inputs}
-            pack = layers.build([(self.node, weights)]).pack()
+            pack = layers.pack(self.node, weights)
         at_once = self._at_once(pack, inputs) if num_threads is None else None
         return at_once or self._with_checks(pack, inputs, num_threads)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from pyrnnfast import validation
 from pyrnnfast._columns import print_columns
 from pyrnnfast._types import Array
 from pyrnnfast.onnx import graph as graphs
-from pyrnnfast.onnx import layers, nodes, types
+from pyrnnfast.onnx import layers, loading, nodes, types
 from pyrnnfast.onnx.cut import Part, cut
 from pyrnnfast.onnx.graph import Graph
 from pyrnnfast.onnx.operator import Operator
@@ -54,12 +55,16 @@ class InferenceSession:
     """
 
     def __init__(self, model: Any, sess_options: Any = None, providers: Sequence[Any] | None = None) -> None:
-        self._graph = Graph(graphs.load(model))
-        self._options, self._providers = sess_options, providers or ["CPUExecutionProvider"]
-        self._threads = getattr(sess_options, "intra_op_num_threads", 0) or None
+        _expect("sess_options", sess_options, "SessionOptions")
+        threads = getattr(sess_options, "intra_op_num_threads", 0)
+        name = "sess_options.intra_op_num_threads"
+        self._threads = validation.integer(name, threads, 0, validation.MAX_THREADS) or None
+        self._options, self._providers = sess_options, _checked_providers(providers)
+        self._graph = Graph(loading.load(model))
         operators, self._table = _assign(self._graph)
         kinds = dict(self._graph.inputs)
-        self._checks = {name: types.Check(value) for name, value in self._graph.inputs.items()}
+        free = self._graph.inputs.keys() - self._graph.held
+        self._checks = {name: types.Check(self._graph.inputs[name]) for name in free}
         self._required = set(self._graph.required)
         self._steps: list[_Step] = []
         self._plans: dict[tuple[str, ...], list[_Step]] = {}
@@ -79,11 +84,14 @@ class InferenceSession:
 
         output_names: which, in which order; None for all in the model's. input_feed: an array for each input,
         by name. run_options: an onnxruntime.RunOptions, for the rest of the model.
-        Returns the outputs. Raises ValueError for an unknown or missing name, for an array of another shape
-        and for lengths out of range, TypeError for another dtype; for what ONNX Runtime finds at run time,
-        its own errors.
+        Returns the outputs, which share no memory with each other, the model or the feeds.
+        Raises ValueError for an unknown or missing name, for an array of another shape and for lengths out of
+        range, TypeError for another dtype; for what ONNX Runtime finds at run time, its own errors.
         """
         graph = self._graph
+        if output_names is not None:
+            validation.listed("output_names", output_names, str, "a list of names or None")
+        _expect("run_options", run_options, "RunOptions")
         wanted = list(output_names or graph.outputs)
         for name in wanted:
             validation.choice("each output name", name, graph.outputs)
@@ -100,7 +108,12 @@ class InferenceSession:
         for step in self._needed(tuple(wanted)):
             feed = {name: values[name] for name in step.inputs if name in values}
             values.update(zip(step.outputs, step.run(feed, run_options), strict=True))
-        return [values[name] for name in wanted]
+        passed = self._constants.keys() | input_feed.keys()
+        results: list[Any] = []
+        for name in wanted:
+            value = values[name]
+            results.append(_copied(value) if name in passed or _shares(value, results) else value)
+        return results
 
     def get_inputs(self) -> list[NodeArg]:
         """Return the inputs that a caller gives: name, type, shape."""
@@ -177,6 +190,7 @@ def _assign(graph: Graph) -> tuple[dict[int, _Assigned], list[tuple[str, str, st
                 elif dtype not in validation.FLOATS:
                     why = f"the kernels have no {dtype}"
                 else:
+                    _check_types(graph, node, dtype)
                     operators[place] = _Assigned(Operator(node, weights), dtype)
             table.append((name, proto.op_type, RUNTIME if why else KERNELS, why or ""))
         for inner in graphs.nested(proto):
@@ -186,13 +200,48 @@ def _assign(graph: Graph) -> tuple[dict[int, _Assigned], list[tuple[str, str, st
     return operators, table
 
 
+def _copied(value: Any) -> Any:
+    return np.array(value) if hasattr(value, "__array__") else copy.deepcopy(value)
+
+
+def _shares(value: Any, others: Sequence[Any]) -> bool:
+    if not isinstance(value, np.ndarray):
+        return any(value is other for other in others)
+    return any(isinstance(other, np.ndarray) and np.may_share_memory(value, other) for other in others)
+
+
+def _check_types(graph: Graph, node: nodes.RecurrentNode, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError unless the model's inputs that the node reads are declared as what it takes."""
+    for name, value in node.inputs.items():
+        declared = graph.inputs.get(value)
+        if declared is not None and declared.type.WhichOneof("value"):
+            want = np.dtype(np.int32) if name == "sequence_lens" else dtype
+            if types.dtype(declared) != want:
+                got = types.write(declared.type)
+                raise ValueError(f"{node.title}: {name} must be declared as {want}, got {got}")
+
+
 def _dtype(graph: Graph, node: nodes.RecurrentNode) -> np.dtype[Any] | None:
     """The dtype of a W that is an input of the model; None where W is something else."""
     value = graph.inputs.get(node.inputs["W"])
     return None if value is None else types.dtype(value)
 
 
-def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) -> Any:
+def _expect(name: str, value: Any, kind: str) -> None:
+    if value is not None and not isinstance(value, getattr(_runtime(), kind)):
+        raise TypeError(f"{name} must be an onnxruntime.{kind} or None, got {type(value).__name__}")
+
+
+def _checked_providers(value: Any) -> Sequence[Any]:
+    for each in value if isinstance(value, (list, tuple)) else [value]:
+        name = each[0] if isinstance(each, tuple) and len(each) == 2 else each
+        if value is not None and (each is value or not isinstance(name, str)):
+            expected = "a list of names, or of pairs of a name and options"
+            raise TypeError(f"providers must be {expected}, got {type(each).__name__}")
+    return value or ["CPUExecutionProvider"]
+
+
+def _runtime() -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
@@ -202,12 +251,22 @@ def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) 
             "the rest of a model needs ONNX Runtime: pip install 'pyrnnfast[onnx]'",
             name="onnxruntime",
         ) from None
+    return onnxruntime
+
+
+def _runtime_session(model: ModelProto, options: Any, providers: Sequence[Any]) -> Any:
+    onnxruntime = _runtime()
     if options is None:
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=providers,
+            enable_fallback=0,  # which would print, and try again
+        )
     except Exception as error:  # of a dozen classes, of which none derives from ValueError
         raise ValueError(
-            f"the model must be one that ONNX Runtime loads, got {graphs.first_line(error)}"
+            f"the model must be one that ONNX Runtime loads, got {loading.first_line(error)}"
         ) from None

@@ -64,10 +64,14 @@ def _shape(kind: TypeProto) -> list[int | str | None] | None:
 
 
 def dtype(value: ValueInfoProto) -> np.dtype[Any] | None:
-    """Return the dtype of a tensor of numbers, None for other values."""
+    """Return the dtype of a tensor of numbers, None for other values. Raises ValueError for no type."""
     kind = value.type.tensor_type.elem_type if value.type.HasField("tensor_type") else TensorProto.STRING
-    found: np.dtype[Any] | None
-    found = None if kind == TensorProto.STRING else helper.tensor_dtype_to_np_dtype(kind)
+    if kind == TensorProto.STRING:
+        return None
+    try:
+        found: np.dtype[Any] = helper.tensor_dtype_to_np_dtype(kind)
+    except KeyError:
+        raise ValueError(f"the type of {value.name!r} must be one of ONNX, got {kind}") from None
     return found
 
 
