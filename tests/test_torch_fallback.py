@@ -80,6 +80,37 @@ def test_forward_mode(name: str) -> None:
     assert module._pyrnnfast_counts == {"forward-mode AD": 1}
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["GRUCell", "GRU", "LSTMCell"])
+def test_transforms_in_compiled_code(name: str) -> None:
+    stock, module = twins(name, 5, 6)
+    x = inputs(name)
+    found = []
+    for m in (module, stock):
+
+        def output(x: object, m: object = m) -> object:
+            return next(leaves(m(x)))
+
+        def compute(x: object, output: object = output) -> list:
+            primal, tangent = torch.func.jvp(output, (x,), (torch.ones_like(x),))
+            return [primal, tangent, torch.func.grad(lambda x: output(x).sum())(x)]
+
+        torch._dynamo.reset()
+        found.append(torch.compile(compute, backend="aot_eager")(x))
+    assert found[0][1].any()
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_vmap_in_compiled_code() -> None:
+    stock, module = twins("GRUCell", 5, 6)
+    x = torch.randn(4, 2, 5)
+    torch._dynamo.reset()
+    got = torch.compile(torch.vmap(module), backend="aot_eager")(x)
+    torch.testing.assert_close(got, torch.vmap(stock)(x))
+
+
 def test_proj_size() -> None:
     stock, module = twins("LSTM", 5, 6, proj_size=2, dtype=torch.float64)
     x = torch.randn(3, 2, 5, dtype=torch.float64)
