@@ -156,6 +156,74 @@ def test_a_lazy_negation_is_resolved() -> None:
         same(module(x), want)
 
 
+def doubled_flat_weights(module: object) -> None:
+    module._flat_weights = [2 * w for w in module._flat_weights]
+
+
+def no_bias(module: object) -> None:
+    module.bias = False
+
+
+def without(name: str) -> object:
+    def edit(module: object) -> None:
+        setattr(module, name, None)
+        module.requires_grad_(False)
+
+    return edit
+
+
+def to(**values: object) -> object:
+    def edit(module: object) -> None:
+        for name, value in values.items():
+            setattr(module, name, value)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "name, sizes, edit",
+    [
+        ("LSTM", (5, 6), doubled_flat_weights),
+        *((name, (5, 6), no_bias) for name in CELLS),
+        *((name, (5, 6), without("bias_hh")) for name in CELLS),
+        ("GRU", (5, 6), without("bias_hh_l0")),
+        *((name, sizes, to()) for name in CELLS for sizes in [(0, 4), (5, 0)]),
+        *(("LSTM", (5, 6, 2), to(dropout=p)) for p in (2.0, -1.0, float("nan"))),
+        ("LSTM", (5, 6), to(num_layers=0)),
+        ("GRU", (5, 6), to(hidden_size=-1)),
+        ("RNNCell", (5, 6), to(nonlinearity=["tanh"])),
+    ],
+)
+def test_edits_are_honoured_as_pytorch_does(name: str, sizes: tuple, edit: object) -> None:
+    stock, module = twins(name, *sizes)
+    x = torch.randn(2, sizes[0]) if name in CELLS else torch.randn(3, 2, sizes[0])
+    found = []
+    for m in (stock, module):
+        edit(m)
+        try:
+            found.append(list(leaves(m(x))))
+        except Exception as error:
+            found.append((type(error), str(error)))
+    if isinstance(found[0], tuple):
+        assert found[1] == found[0]
+    else:
+        for want, got in zip(*found, strict=True):
+            torch.testing.assert_close(got, want)
+
+
+def test_a_subclass_with_its_own_flat_weights_is_left_alone() -> None:
+    class Doubled(nn.LSTM):
+        @property
+        def _flat_weights(self) -> list:
+            return [2 * w for w in self._parameters.values()]
+
+        @_flat_weights.setter
+        def _flat_weights(self, value: object) -> None:
+            pass
+
+    assert type(ours.accelerate(Doubled(4, 5))) is Doubled
+
+
 def test_strict_raises_and_runs_what_the_kernels_run() -> None:
     _, module = twins("LSTM", 5, 6)
     module._pyrnnfast_backend = "strict"
