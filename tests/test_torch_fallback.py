@@ -80,6 +80,37 @@ def test_forward_mode(name: str) -> None:
     assert module._pyrnnfast_counts == {"forward-mode AD": 1}
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["GRUCell", "GRU", "LSTMCell"])
+def test_transforms_in_compiled_code(name: str) -> None:
+    stock, module = twins(name, 5, 6)
+    x = inputs(name)
+    found = []
+    for m in (module, stock):
+
+        def output(x: object, m: object = m) -> object:
+            return next(leaves(m(x)))
+
+        def compute(x: object, output: object = output) -> list:
+            primal, tangent = torch.func.jvp(output, (x,), (torch.ones_like(x),))
+            return [primal, tangent, torch.func.grad(lambda x: output(x).sum())(x)]
+
+        torch._dynamo.reset()
+        found.append(torch.compile(compute, backend="aot_eager")(x))
+    assert found[0][1].any()
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_vmap_in_compiled_code() -> None:
+    stock, module = twins("GRUCell", 5, 6)
+    x = torch.randn(4, 2, 5)
+    torch._dynamo.reset()
+    got = torch.compile(torch.vmap(module), backend="aot_eager")(x)
+    torch.testing.assert_close(got, torch.vmap(stock)(x))
+
+
 def test_proj_size() -> None:
     stock, module = twins("LSTM", 5, 6, proj_size=2, dtype=torch.float64)
     x = torch.randn(3, 2, 5, dtype=torch.float64)
@@ -123,6 +154,74 @@ def test_a_lazy_negation_is_resolved() -> None:
         module.weight_hh_l0 = nn.Parameter(z.conj().imag)
         assert module.weight_hh_l0.is_neg()
         same(module(x), want)
+
+
+def doubled_flat_weights(module: object) -> None:
+    module._flat_weights = [2 * w for w in module._flat_weights]
+
+
+def no_bias(module: object) -> None:
+    module.bias = False
+
+
+def without(name: str) -> object:
+    def edit(module: object) -> None:
+        setattr(module, name, None)
+        module.requires_grad_(False)
+
+    return edit
+
+
+def to(**values: object) -> object:
+    def edit(module: object) -> None:
+        for name, value in values.items():
+            setattr(module, name, value)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "name, sizes, edit",
+    [
+        ("LSTM", (5, 6), doubled_flat_weights),
+        *((name, (5, 6), no_bias) for name in CELLS),
+        *((name, (5, 6), without("bias_hh")) for name in CELLS),
+        ("GRU", (5, 6), without("bias_hh_l0")),
+        *((name, sizes, to()) for name in CELLS for sizes in [(0, 4), (5, 0)]),
+        *(("LSTM", (5, 6, 2), to(dropout=p)) for p in (2.0, -1.0, float("nan"))),
+        ("LSTM", (5, 6), to(num_layers=0)),
+        ("GRU", (5, 6), to(hidden_size=-1)),
+        ("RNNCell", (5, 6), to(nonlinearity=["tanh"])),
+    ],
+)
+def test_edits_are_honoured_as_pytorch_does(name: str, sizes: tuple, edit: object) -> None:
+    stock, module = twins(name, *sizes)
+    x = torch.randn(2, sizes[0]) if name in CELLS else torch.randn(3, 2, sizes[0])
+    found = []
+    for m in (stock, module):
+        edit(m)
+        try:
+            found.append(list(leaves(m(x))))
+        except Exception as error:
+            found.append((type(error), str(error)))
+    if isinstance(found[0], tuple):
+        assert found[1] == found[0]
+    else:
+        for want, got in zip(*found, strict=True):
+            torch.testing.assert_close(got, want)
+
+
+def test_a_subclass_with_its_own_flat_weights_is_left_alone() -> None:
+    class Doubled(nn.LSTM):
+        @property
+        def _flat_weights(self) -> list:
+            return [2 * w for w in self._parameters.values()]
+
+        @_flat_weights.setter
+        def _flat_weights(self, value: object) -> None:
+            pass
+
+    assert type(ours.accelerate(Doubled(4, 5))) is Doubled
 
 
 def test_strict_raises_and_runs_what_the_kernels_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 
 import pytest
@@ -12,6 +13,13 @@ from pyrnnfast.torch import kernels, recurrence
 from pyrnnfast.torch.ops import OPERATORS
 
 FLOAT64 = {"dtype": torch.float64, "requires_grad": True}
+
+
+class Mode(torch.utils._python_dispatch.TorchDispatchMode):
+    """Changes nothing; under it a call is one operator."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
 
 
 def function(module: object, *arguments: object) -> tuple:
@@ -125,6 +133,33 @@ def test_a_gradient_penalty_reaches_the_weights() -> None:
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore")  # of what PyTorch loads for forward mode
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_batched_gradients_and_those_with_tangents(name: str, traced: bool) -> None:
+    """is_grads_batched, and forward mode over a backward, of a forward that ran on the kernels."""
+    forward_ad = torch.autograd.forward_ad
+    stock = getattr(nn, name)(3, 4, dtype=torch.float64)
+    module = ours.accelerate(copy.deepcopy(stock))
+    found = []
+    for m in (stock, module):
+        x = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape((2, 3) if name in CELLS else (2, 1, 3))
+        x.requires_grad_()
+        with Mode() if traced else contextlib.nullcontext():
+            y = next(leaves(m(x)))
+        places, rows = [x, *m.parameters()], torch.eye(y.numel(), dtype=y.dtype).reshape(-1, *y.shape)
+        of_each = torch.autograd.grad(y, places, rows, is_grads_batched=True, retain_graph=True)
+        again = torch.autograd.grad(y, x, rows, is_grads_batched=True, create_graph=True)[0]
+        twice = torch.autograd.grad(again.square().sum(), x, retain_graph=True)
+        with forward_ad.dual_level():
+            (dx,) = torch.autograd.grad(y, x, forward_ad.make_dual(torch.ones_like(y), rows[0]))
+            tangent = forward_ad.unpack_dual(dx).tangent.clone()
+        found.append([*of_each, again, *twice, tangent])
+        assert not of_each[0].requires_grad
+    for want, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
 # --- The operators
 
 HIDDEN = {"TNC": 16, "NTC": 5, "TC": 3, "PC": 33, "NC": 7, "C": 17}
@@ -209,6 +244,13 @@ def test_the_operator_without_a_tape_says_so() -> None:
         y.sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore")  # of what PyTorch loads for forward mode
+def test_the_operator_loses_no_tangent() -> None:
+    x, *rest = operands("gru", "TNC", False)
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(RuntimeError, match="no forward-mode"):
+        OPERATORS["gru"](torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)), *rest)
+
+
 def test_the_operator_refuses_what_does_not_fit() -> None:
     x, h0, *rest = operands("gru", "TNC", False)
     with pytest.raises(ValueError, match="do not fit"):
@@ -216,10 +258,6 @@ def test_the_operator_refuses_what_does_not_fit() -> None:
 
 
 def test_a_gradient_penalty_under_a_dispatch_mode() -> None:
-    class Mode(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            return function(*args, **(kwargs or {}))
-
     torch.manual_seed(0)
     module, penalties = ours.GRU(4, 16).double(), []
     for mode in (contextlib.nullcontext(), Mode()):

@@ -40,18 +40,19 @@ class Reuse : public Handle {
  public:
   bool frozen = false;  // the values are taken to stay while places and versions do
 
-  // The kept pack if it serves `use`, and places, versions and values are those that it is of, else
-  // make(which use), which is kept. Hashing reads each byte once, packing writes it too: there is no size for
-  // which a new pack would be quicker.
-  template <class T, class Make>
+  // The kept pack if it serves `use`, is of the same network, as fits(pack) tells, and of these places,
+  // versions and values; else make(which use), which is kept. Values are compared by their hash, read by all
+  // threads where there are many; a new pack would read the same bytes and write them.
+  template <class T, class Fits, class Make>
   PackPtr<T> current(const KernelTable<T> &kernels, const std::vector<Weight<T>> &weights,
-                     const py::list &tensors, int threads, Use use, const Make &make) {
+                     const py::list &tensors, int threads, Use use, const Fits &fits, const Make &make) {
     std::vector<int64_t> versions = versions_of(tensors);
     std::vector<const void *> places;
     places.reserve(weights.size());
     for (const Weight<T> &weight : weights) places.push_back(weight.data);
     const auto *kept = std::get_if<PackPtr<T>>(&pack_);
-    const bool any = kept != nullptr && *kept,
+    // the same parameters may be those of another network: tied, or a module whose nonlinearity was changed
+    const bool any = kept != nullptr && *kept && fits(**kept),
                serves = any && ((*kept)->use == use || (*kept)->use == Use::both);
     const bool candidate = serves && places_ == places && versions_ == versions;
     const Use next = any && (*kept)->use != use ? Use::both : use;

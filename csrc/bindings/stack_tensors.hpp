@@ -182,7 +182,11 @@ class StackTensors : public Handle {
   PackPtr<T> kept_pack(const std::vector<Weight<T>> &found, const py::list &weights, Use use, int threads,
                        Reuse *reuse) const {
     if (reuse == nullptr) return nullptr;
-    return reuse->current(kernels_of<T>(level_), found, weights, threads, use,
+    const auto fits = [&](const Pack<T> &pack) {
+      return &pack.kernels == &kernels_of<T>(level_) && pack.cell.kind == cell_.kind && pack.inputs == C_ &&
+             pack.hidden == H_ && pack.layers == L_ && pack.directions == D_;
+    };
+    return reuse->current(kernels_of<T>(level_), found, weights, threads, use, fits,
                           [&](Use serves) { return make_pack(found, serves, threads); });
   }
 

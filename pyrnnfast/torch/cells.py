@@ -11,6 +11,8 @@ from pyrnnfast.torch.modules import Accelerated, pair, recur
 
 NONLINEAR = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
 
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
 
 class Cell(Accelerated, nn.RNNCellBase):
     """What the cells share."""
@@ -20,14 +22,19 @@ class Cell(Accelerated, nn.RNNCellBase):
 
     def _pyrnnfast_weights(self) -> list[Tensor]:
         own = self._parameters
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.bias else ("weight_ih", "weight_hh")
         try:
-            return [own[name] for name in names]
+            weights = [own[name] for name in NAMES]
         except KeyError:  # parametrised, or the old weight_norm
-            return [getattr(self, name) for name in names]
+            weights = [getattr(self, name) for name in NAMES]
+        given = [weight for weight in weights if weight is not None]  # self.bias may say otherwise
+        if len(given) not in (2, 4):
+            raise MisfitError("one bias without the other")
+        return given
 
     def _pyrnnfast_run(self, input: Any, hx: Any) -> Any:
-        cell = self._pyrnnfast_cell or NONLINEAR.get(self.nonlinearity)
+        cell = self._pyrnnfast_cell
+        if cell is None and isinstance(self.nonlinearity, str):
+            cell = NONLINEAR.get(self.nonlinearity)
         if cell is None or not isinstance(input, Tensor):
             raise MisfitError("an unknown nonlinearity, or x that is no tensor")
         dims = input.dim()
@@ -36,8 +43,9 @@ class Cell(Accelerated, nn.RNNCellBase):
         lstm = cell == "lstm"
         h0, c0 = pair(hx, lstm)
         form, rows = ("NC", input.shape[0]) if dims == 2 else ("C", 1)
-        plan = Plan(cell, self.input_size, self.hidden_size, 1, False, bool(self.bias), form, rows, 0.0)
-        _, h, c = recur(plan, input, h0, c0, None, self._pyrnnfast_weights())
+        weights = self._pyrnnfast_weights()
+        plan = Plan(cell, self.input_size, self.hidden_size, 1, False, len(weights) == 4, form, rows, 0.0)
+        _, h, c = recur(plan, input, h0, c0, None, weights)
         return (h, c) if lstm else h
 
 

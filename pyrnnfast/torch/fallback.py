@@ -7,6 +7,7 @@ the kernels under "kernels". Nothing is counted in traced code: a graph would be
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ PLAIN = (Tensor, nn.Parameter, type(None))
 FLOATS = (torch.float32, torch.float64)
 
 _autocasts: Any = torch._C._is_any_autocast_enabled
-_transform: Any = torch._C._functorch.peek_interpreter_stack
+_transforms: Any = torch._C._are_functorch_transforms_active  # which torch.compile folds
 _trace: Any = torch._C._get_tracing_state
 _modes: Any = torch._C._len_torch_dispatch_stack
 
@@ -41,16 +42,15 @@ def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
         return f"device {x.device.type}"
     if x.dtype not in FLOATS:
         return f"dtype {x.dtype}"
+    within = transformed()
+    if within is not None:
+        return within
     if torch.compiler.is_compiling():
         if torch.is_autocast_enabled("cpu"):
             return "autocast"
         return "torch.onnx.export" if torch.onnx.is_in_onnx_export() else None
     if _autocasts():
         return "autocast"
-    if forward_ad._current_level >= 0:
-        return "forward-mode AD"
-    if _transform() is not None:
-        return "a transform of torch.func"
     if _trace() is not None:
         return "torch.onnx.export" if torch.onnx.is_in_onnx_export() else "torch.jit.trace"
     if _modes() == 0:
@@ -58,6 +58,26 @@ def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
             if type(tensor) not in PLAIN:
                 return f"tensors of class {type(tensor).__name__}"
     return None
+
+
+def transformed() -> str | None:
+    """Say which transform of PyTorch's is at work that the kernels know nothing of; None if none is."""
+    if forward_ad._current_level >= 0:
+        return "forward-mode AD"
+    return "a transform of torch.func" if _transforms() else None
+
+
+def batched() -> bool:
+    """Whether the vmap of is_grads_batched is at work, which is none of torch.func."""
+    found: bool = torch._C._dispatch_tls_is_dispatch_key_included("VmapMode")
+    return found
+
+
+def dual(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether one of them has a tangent."""
+    if forward_ad._current_level < 0:
+        return False
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
 def traced() -> bool:

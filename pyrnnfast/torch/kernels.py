@@ -73,7 +73,10 @@ class Plan(NamedTuple):
 def _stack(
     cell: str, inputs: int, hidden: int, layers: int, bidirectional: bool, bias: bool
 ) -> _core.TensorStack:
-    return _core.TensorStack(_reader, cell, inputs, hidden, layers, bidirectional, bias)
+    try:
+        return _core.TensorStack(_reader, cell, inputs, hidden, layers, bidirectional, bias)
+    except (ValueError, TypeError) as error:  # such as sizes of 0
+        raise MisfitError(str(error)) from None
 
 
 def forward(

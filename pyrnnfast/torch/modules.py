@@ -111,7 +111,7 @@ def _any_requires_grad(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights:
 
 def _new_seed() -> Tensor:
     """Drawn from PyTorch's generator, as its own dropout would."""
-    return torch.randint(2**63 - 1, (), dtype=torch.int64)
+    return torch.randint(2**63 - 1, (), dtype=torch.int64, device="cpu")
 
 
 def _operator(
@@ -169,9 +169,14 @@ class Layer(Accelerated, nn.RNNBase):
     def _pyrnnfast_weights(self) -> list[Tensor]:
         own, names = self._parameters, self._flat_weights_names
         try:  # not self._flat_weights: that list is behind when a parameter was swapped
-            return [own[name] for name in names]
+            weights = [own[name] for name in names]
         except KeyError:  # parametrised, or the old weight_norm
             return [getattr(self, name) for name in names]
+        for weight, flat in zip(weights, self._flat_weights, strict=True):
+            # a tensor that is no parameter was put there by the user, and PyTorch computes with it
+            if weight is None or (type(flat) is Tensor and flat is not weight):
+                raise MisfitError("weights that are not the module's parameters")
+        return weights
 
     def _pyrnnfast_run(self, input: Any, hx: Any) -> Any:
         packed = isinstance(input, PackedSequence)
@@ -194,6 +199,8 @@ class Layer(Accelerated, nn.RNNBase):
             h0, c0 = _sorted(h0, input[2]), _sorted(c0, input[2])
             rows = h0.shape[1]
         dropout = self.dropout if self.training and self.num_layers > 1 else 0.0
+        if not 0 <= dropout <= 1:
+            raise MisfitError("dropout that is no probability")
         sizes = (self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias)
         plan = Plan(CELLS[self.mode], *sizes, form, rows, dropout)
         y, h, c = recur(plan, x, h0, c0, batch_sizes, self._pyrnnfast_weights())

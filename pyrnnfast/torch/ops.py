@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from pyrnnfast.torch import kernels
+from pyrnnfast.torch import fallback, kernels
 from pyrnnfast.torch.kernels import Plan
 from pyrnnfast.torch.packs import reuse_of
-from pyrnnfast.torch.recurrence import differentiable_backward
+from pyrnnfast.torch.recurrence import differentiable_backward, needs_differentiable
 
 _SETTINGS = (
     "Tensor? seed, str form, SymInt rows, int num_layers, bool bidirectional, bool bias, float dropout"
@@ -91,6 +91,8 @@ def _define(cell: str) -> Callable[..., Any]:
 
     def forward(*arguments: Any) -> tuple[Tensor, ...]:
         a = _Forward(*arguments)
+        if fallback.dual((a.x, a.h0, a.c0, *a.weights)):  # where nothing requires grad, no autograd was asked
+            raise RuntimeError(f"pyrnnfast::{cell} has no forward-mode derivative: call the module itself")
         reuse = None if a.keep else reuse_of(a.weights)
         inputs = (a.x, a.h0, a.c0, a.batch_sizes, a.weights, _seed(a.seed), a.keep)
         results = kernels.forward(_plan(cell, a), *inputs, reuse, clear=True)
@@ -137,7 +139,7 @@ def _define(cell: str) -> Callable[..., Any]:
         dc = dc if lstm else None
         inputs = (dy, dh, dc, x, tape, batch_sizes, weights, seed)
         a = _Backward._make((*inputs, *ctx.settings, list(wanted)))
-        if torch.is_grad_enabled():  # create_graph: the gradients are to be differentiated again
+        if needs_differentiable():
             plan = _plan(cell, a)
             of_results = (None if plan.form in kernels.STEP_FORMS else dy, dh, dc)
             found = differentiable_backward(

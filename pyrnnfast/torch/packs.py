@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pyrnnfast import _core
+from pyrnnfast.torch.kernels import MisfitError
 
 _kept: dict[tuple[int, ...], tuple[list[weakref.ref[Tensor]], _core.Reuse]] = {}
 """ids of a stack's weights -> those weights, their pack. It goes when one of them goes."""
@@ -54,8 +55,8 @@ def let_swap(module: Any) -> None:
     """Where PyTorch is about to swap a module's parameters, drop what refers to them weakly: it insists."""
     if torch.__future__.get_swap_module_params_on_conversion():
         ids = list(map(id, module._parameters.values()))
-        for key in [key for key in _kept if not set(key).isdisjoint(ids)]:
-            del _kept[key]
+        for key in [key for key in list(_kept) if not set(key).isdisjoint(ids)]:
+            _kept.pop(key, None)
 
 
 def freeze(module: nn.Module) -> nn.Module:
@@ -65,23 +66,28 @@ def freeze(module: nn.Module) -> nn.Module:
     give a weight another place in memory or another version are still seen: assigning a parameter,
     `load_state_dict`, ordinary in-place operations. Those through `.data`, NumPy or a fused optimizer, and
     any of weights that were made in inference mode, are not, until `unfreeze`. Copies of the module are not
-    frozen, and parametrized modules cannot be.
+    frozen, and parametrized modules cannot be. Raises TypeError if module is no module.
     """
     return _set_frozen(module, True)
 
 
 def unfreeze(module: nn.Module) -> nn.Module:
-    """Take the promise of `freeze` back; returns the module."""
+    """Take the promise of `freeze` back; returns the module. Raises TypeError if it is no module."""
     return _set_frozen(module, False)
 
 
 def _set_frozen(module: nn.Module, frozen: bool) -> nn.Module:
     from pyrnnfast.torch.modules import Accelerated
 
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     for part in module.modules():
         if not isinstance(part, Accelerated) or parametrize.is_parametrized(part):
             continue  # a parametrized one has new weights at each call
-        weights = part._pyrnnfast_weights()
+        try:
+            weights = part._pyrnnfast_weights()
+        except MisfitError:
+            continue
         reuse = reuse_of(weights)
         if reuse is not None and reuse.frozen != frozen:
             # an edit before the promise is none that it covers: nothing that was packed before serves it

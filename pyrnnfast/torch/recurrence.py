@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrnnfast.torch import kernels, packs
+from pyrnnfast.torch import fallback, kernels, packs
 from pyrnnfast.torch.kernels import Plan
 
 
 class Recurrence(torch.autograd.Function):
     """(plan, x, h0, c0, batch_sizes, seed, *weights) -> y (none for a cell), h, c (the LSTM's).
 
-    Its backward runs on the kernels; where the gradients themselves are to be differentiated (create_graph),
-    it is `differentiable_backward`.
+    Its backward runs on the kernels, or is `differentiable_backward` where `needs_differentiable` says so.
     """
 
     @staticmethod
@@ -49,7 +48,7 @@ class Recurrence(torch.autograd.Function):
         if plan.cell != "lstm":
             gradients = (*gradients, None)
         wanted = (*ctx.needs_input_grad[1:4], *ctx.needs_input_grad[6:])
-        if torch.is_grad_enabled():
+        if needs_differentiable():
             inputs = (x, h0, c0, *weights)
             found = differentiable_backward(plan, inputs, wanted, batch_sizes, ctx.seed, gradients)
             return (None, *found[:3], None, None, *found[3:])
@@ -57,6 +56,14 @@ class Recurrence(torch.autograd.Function):
             plan, x, batch_sizes, weights, ctx.seed, tape, gradients, wanted, ctx.reuse
         )
         return (None, *found, None, None, *dweights)
+
+
+def needs_differentiable() -> bool:
+    """Whether a backward must be `differentiable_backward`.
+
+    So it is with create_graph, and where gradients may be batched (is_grads_batched) or have tangents.
+    """
+    return torch.is_grad_enabled() or fallback.batched() or fallback.transformed() is not None
 
 
 def differentiable_backward(
@@ -71,6 +78,7 @@ def differentiable_backward(
 
     Slower: PyTorch's own code computes the forward once more, from the same inputs, and differentiates it.
     """
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
         # views: an input may depend on another one, and its gradient must not take that way
         inputs = [None if t is None else t.view_as(t) for t in inputs]
@@ -82,7 +90,7 @@ def differentiable_backward(
             [o for o, _ in pairs],
             [inputs[i] for i in places],
             [g for _, g in pairs],
-            create_graph=True,
+            create_graph=again,
             allow_unused=True,
         )
     results: list[Tensor | None] = [None] * len(inputs)
@@ -105,12 +113,13 @@ def composed(
     _, state = plan.shapes(x)
     zeros = x.new_zeros(state)
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
-    if form in ("C", "NC"):
-        h0, c0, step = h0.unsqueeze(0), c0.unsqueeze(0), x.unsqueeze(0)
-        _, h, c = composed(
-            plan._replace(form="TC" if form == "C" else "TNC"), step, h0, c0, None, weights, seed
-        )
-        return None, h[0], None if c is None else c[0]
+    if form in kernels.STEP_FORMS:
+        if form == "C":
+            x, h0, c0 = x.unsqueeze(0), h0.unsqueeze(0), c0.unsqueeze(0)
+        step = getattr(torch._VF, f"{plan.cell}_cell")
+        found = step(x, (h0, c0) if plan.cell == "lstm" else h0, *weights)
+        h, c = found if plan.cell == "lstm" else (found, None)
+        return (None, h, c) if form == "NC" else (None, h[0], None if c is None else c[0])
     if form == "TC":
         h0, c0, rows = h0.unsqueeze(1), c0.unsqueeze(1), x.unsqueeze(1)
         y, h, c = composed(plan._replace(form="TNC"), rows, h0, c0, None, weights, seed)

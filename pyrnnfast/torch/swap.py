@@ -41,6 +41,7 @@ COMPUTING = (
     "get_expected_hidden_size",
     "get_expected_cell_size",
     "permute_hidden",
+    "_flat_weights",
 )
 """What PyTorch's forward consists of: a module with its own version of one computes something of its own."""
 MARK = "_pyrnnfast_"
@@ -132,7 +133,7 @@ def why_not(module: Any) -> str | None:
     if isinstance(module, torch.jit.ScriptModule):
         return "compiled by torch.jit"
     for name in COMPUTING:
-        if name in vars(module):
+        if name in vars(module) and name != "_flat_weights":  # which every layer has
             return f"{name} was set on the module itself"
     cls = parametrize.type_before_parametrizations(module)
     if is_ours(module):
