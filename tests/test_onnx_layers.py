@@ -138,6 +138,46 @@ def test_numbers_are_rounded_to_float32_and_never_to_0_or_infinity() -> None:
             refuses(ValueError, lambda bad=bad: to_onnx(bad))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"input_dropout": 0.5}, {"recurrent_dropout": 0.5}, {"grad_clip": 1.0}, {"record_grad_norms": True}],
+    ids=str,
+)
+def test_what_acts_in_training_only_is_not_written(options: dict[str, Any]) -> None:
+    assert to_onnx(LSTM(C, H, **options, rng=0)) == to_onnx(LSTM(C, H, rng=0))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer_norm": True},
+        {"zoneout": (0.5, 0.0)},
+        {"proj_size": 2},
+        {"cell_clip": 1.0},
+        {"merge": "sum", "bidirectional": True},
+        {"return_cells": True},
+        {"proj_size": 2, "proj_clip": 1.0, "grad_clip": 1.0},
+    ],
+    ids=str,
+)
+def test_what_onnx_cannot_say_is_refused_by_name(options: dict[str, Any]) -> None:
+    layer = LSTM(C, H, **options)
+    with pytest.raises(ValueError, match="lacks, got ") as info:
+        to_onnx(layer)
+    named = str(info.value).partition("got ")[2].partition(":")[0].split(", ")
+    assert named == [name for name in options if name not in ("bidirectional", "grad_clip")]
+
+
+def test_a_repr_of_its_own_changes_nothing() -> None:
+    class Named(LSTM):
+        def extra_repr(self) -> str:
+            return "name=mine"
+
+    to_onnx(Named(C, H))
+    with pytest.raises(ValueError, match="got layer_norm: "):
+        to_onnx(Named(C, H, layer_norm=True))
+
+
 def test_training_changes_nothing_in_the_file() -> None:
     layer = LSTM(C, H, 2, dropout=0.5, rng=0)
     assert to_onnx(layer) == to_onnx(layer.eval())
