@@ -92,9 +92,11 @@ def main() -> None:
     options = parser.parse_args()
     if min(options.hidden, options.rows, options.length, options.steps) < 1:
         parser.error("--hidden, --rows, --length and --steps must be at least 1")
-    text = (
-        options.text.read_text(encoding="utf-8") if options.text else made_up_text(20_000, random.Random(0))
-    )
+    try:
+        given = options.text.read_text(encoding="utf-8") if options.text else None
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"--text must be a text in UTF-8, got {options.text}: {error}")
+    text = made_up_text(20_000, random.Random(0)) if given is None else given
     ids, starts, characters = encode(text)
     if len(ids) < options.length:
         parser.error(f"the text must have at least {options.length} characters, got {len(ids)}")

@@ -211,6 +211,13 @@ def test_edits_are_honoured_as_pytorch_does(name: str, sizes: tuple, edit: objec
             torch.testing.assert_close(got, want)
 
 
+def test_dropout_beside_another_default_device() -> None:
+    module = ours.LSTM(5, 6, 2, dropout=0.5)
+    x = torch.randn(3, 2, 5)
+    with torch.device("meta"):
+        assert module(x)[0].device.type == "cpu"
+
+
 def test_a_subclass_with_its_own_flat_weights_is_left_alone() -> None:
     class Doubled(nn.LSTM):
         @property

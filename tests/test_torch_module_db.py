@@ -53,19 +53,20 @@ def test_outputs_and_gradients(name: str, dtype: object, training: bool) -> None
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", NAMES)
-def test_exceptions(name: str, dtype: object) -> None:
+def test_exceptions(name: str, training: bool, dtype: object) -> None:
     info = INFOS[name]
-    found = samples(info.module_error_inputs_func, info, dtype, True)
+    found = samples(info.module_error_inputs_func, info, dtype, training)
     assert found
     for error in found:
         sample, raised = error.module_error_input, []
         for cls in (info.module_cls, getattr(ours, name)):
             if error.error_on is db.ModuleErrorEnum.CONSTRUCTION_ERROR:
                 with pytest.raises(error.error_type) as caught:
-                    build(cls, sample, dtype, True)
+                    build(cls, sample, dtype, training)
             else:
-                module = build(cls, sample, dtype, True)
+                module = build(cls, sample, dtype, training)
                 with pytest.raises(error.error_type) as caught:
                     forward(module, sample)
             raised.append((type(caught.value), str(caught.value)))

@@ -29,7 +29,7 @@ _modes: Any = torch._C._len_torch_dispatch_stack
 def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
     """Say why a call is PyTorch's own to run; None if it is for the kernels, shapes apart.
 
-    Arguments that are wrong get None too: PyTorch's code is then called to raise its error.
+    An x that is no tensor gets None too: the kernels refuse it, and PyTorch's code then raises its error.
     """
     x = input
     if type(x) is not Tensor:
@@ -87,7 +87,7 @@ def traced() -> bool:
 
 
 def count(module: nn.Module, why: str) -> None:
-    """Count a call; in strict mode raise RuntimeError if the kernels are not to run it."""
+    """Count a call by the reason; nothing in compiled code."""
     if torch.compiler.is_compiling():
         return
     own = module.__dict__

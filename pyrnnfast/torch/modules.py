@@ -173,8 +173,10 @@ class Layer(Accelerated, nn.RNNBase):
         except KeyError:  # parametrised, or the old weight_norm
             return [getattr(self, name) for name in names]
         for weight, flat in zip(weights, self._flat_weights, strict=True):
+            if weight is None:
+                raise MisfitError("a bias without the other")
             # a tensor that is no parameter was put there by the user, and PyTorch computes with it
-            if weight is None or (type(flat) is Tensor and flat is not weight):
+            if type(flat) is Tensor and flat is not weight and not self._weights_have_changed():
                 raise MisfitError("weights that are not the module's parameters")
         return weights
 

@@ -1,9 +1,9 @@
-"""Reuse of packed weights between calls in inference.
+"""Reuse of packed weights between calls: in inference, and for steps of cells in training.
 
-Weights are packed into the kernels' layout. A pack is used again only when the place of each weight, its
-version and a hash of all bytes that depends on their order are those that it was made from: versions alone
-are not enough, for a fused optimizer, `.data`, a NumPy view and tensors of inference mode change values
-without a new version. The hash reads the weights once. `freeze` spares it.
+Weights are packed into the kernels' layout. A pack is used again only when the network, the place of each
+weight, its version and a hash of all bytes that depends on their order are those that it was made from:
+versions alone are not enough, for a fused optimizer, `.data`, a NumPy view and tensors of inference mode
+change values without a new version. The hash reads the weights once. `freeze` spares it.
 """
 
 from __future__ import annotations
