@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from unittest import mock
 
@@ -284,3 +285,12 @@ def assert_close(case: Case, got: Results, expected: Results, dtype: type) -> fl
         assert error <= tolerance, f"{name} of {case}: off by {error:.3g}, tolerance {tolerance:.3g}"
         worst = max(worst, error / tolerance)
     return worst
+
+
+def same_for_any_threads(case: Case, isa: str, dtypes: Sequence[type] = (np.float32, np.float64)) -> None:
+    """Each dtype agrees with the oracle, and two threads with one to the bit."""
+    expected = oracle(case)
+    for dtype in dtypes:
+        one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
+        assert_close(case, one, expected, dtype)
+        same_bits(two, one)

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 from conftest import refuses, require
-from numeric import Case, assert_close, make, oracle, run, same_bits
+from numeric import Case, make, run, same_for_any_threads
 from test_recurrent_gradients import differences_agree
 
 import pyrnnfast
@@ -30,11 +30,7 @@ def drawn(options: dict, general: dict) -> Case:
 @pytest.mark.parametrize("general", CLIPS, ids=str)
 def test_as_the_reference(general: dict, options: dict, isa: str) -> None:
     case = drawn(options, general)
-    expected = oracle(case)
-    for dtype in (np.float32, np.float64):
-        one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
-        assert_close(case, one, expected, dtype)
-        same_bits(two, one)
+    same_for_any_threads(case, isa)
 
 
 @pytest.mark.parametrize("general", CLIPS, ids=str)

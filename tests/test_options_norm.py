@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 from conftest import AWKWARD, refuses, require
-from numeric import Case, assert_close, make, oracle, run, same_bits
+from numeric import Case, assert_close, make, oracle, run, same_bits, same_for_any_threads
 from test_recurrent_bits import part_of, rows_of
 from test_recurrent_gradients import differences_agree
 
@@ -42,11 +42,7 @@ def test_every_option(cell: str, general: dict, isa: str) -> None:
     """Ragged rows, two threads; sizes around a vector's width."""
     for hidden in AWKWARD[len(str(general)) % 3 :: 3]:
         case = make(cell, 4, 9, 3, hidden, lengths=(4, 2, 0, 1, 3, 4, 4, 2, 3), general=general)
-        expected = oracle(case)
-        for dtype in DTYPES:
-            one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
-            assert_close(case, one, expected, dtype)
-            same_bits(two, one)
+        same_for_any_threads(case, isa)
 
 
 @pytest.mark.parametrize(("cell", "general"), OPTIONS, ids=str)
@@ -63,11 +59,7 @@ def test_stacks(
     cell: str, general: dict, steps: int, rows: int, inputs: int, hidden: int, options: dict, isa: str
 ) -> None:
     case = make(cell, steps, rows, inputs, hidden, general=general, **options)
-    expected = oracle(case)
-    for dtype in DTYPES:
-        one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
-        assert_close(case, one, expected, dtype)
-        same_bits(two, one)
+    same_for_any_threads(case, isa)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import AWKWARD
 from general import EVERY_ACTIVATION, OPTIONS, turn
-from numeric import CELLS, assert_close, make, oracle, run, same_bits
+from numeric import CELLS, assert_close, make, oracle, run, same_for_any_threads
 
 from pyrnnfast import functional
 
@@ -18,11 +18,7 @@ def test_every_option(cell: str, general: dict, isa: str) -> None:
     """Ragged rows, two threads; and every size around a vector's width in turn."""
     i = len(str(general)) % len(AWKWARD)
     case = make(cell, 4, 9, 3, AWKWARD[i], lengths=(4, 2, 0, 1, 3, 4, 4, 2, 3), general=general)
-    expected = oracle(case)
-    for dtype in DTYPES:
-        one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
-        assert_close(case, one, expected, dtype)
-        same_bits(two, one)
+    same_for_any_threads(case, isa)
 
 
 @pytest.mark.parametrize(("cell", "general"), OPTIONS, ids=str)
@@ -39,11 +35,7 @@ def test_stacks(
     cell: str, general: dict, steps: int, rows: int, inputs: int, hidden: int, options: dict, isa: str
 ) -> None:
     case = make(cell, steps, rows, inputs, hidden, general=general, **options)
-    expected = oracle(case)
-    for dtype in DTYPES:
-        one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
-        assert_close(case, one, expected, dtype)
-        same_bits(two, one)
+    same_for_any_threads(case, isa)
 
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru", "gru_reset_before", "one_gate_gru"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import refuses
 from general import COUNTS
-from numeric import Case, assert_close, forward_tolerance, make, oracle, run, same_bits
+from numeric import Case, forward_tolerance, make, run, same_for_any_threads
 from test_options_backward import by_reference, norms
 from test_recurrent_gradients import differences_agree
 
@@ -76,11 +76,7 @@ def arguments(cell: str, taken: tuple[str, ...]) -> dict[str, object]:
 @pytest.mark.parametrize(("cell", "taken"), mixes(), ids=str)
 def test_against_the_reference(cell: str, taken: tuple[str, ...], isa: str) -> None:
     case = make(cell, 4, 5, 3, (7, 9, 17)[len(taken) % 3], **arguments(cell, taken))
-    expected = oracle(case)
-    for dtype in (np.float32, np.float64):
-        one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
-        assert_close(case, one, expected, dtype)
-        same_bits(two, one)
+    same_for_any_threads(case, isa)
     want = by_reference(case)
     tolerance = 2 * forward_tolerance(case, np.float64) * max(1.0, float(want.max(initial=0)))
     np.testing.assert_allclose(norms(case, np.float64, isa, num_threads=2), want, atol=tolerance)
@@ -111,10 +107,7 @@ def test_threads_that_split_units_or_rows(cell: str, isa: str) -> None:
             case = make(
                 cell, steps, rows, 5, hidden, general=given, drops=DROPS, bidirectional=True, away=0.0
             )
-            expected = oracle(case)
-            one, two = (run(case, np.float64, isa, num_threads=n) for n in (1, 2))
-            assert_close(case, one, expected, np.float64)
-            same_bits(two, one)
+            same_for_any_threads(case, isa, [np.float64])
 
 
 def test_a_clip_comes_before_zoneout(isa: str) -> None:

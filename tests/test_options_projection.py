@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import refuses, require
 from general import turn
-from numeric import assert_close, make, oracle, run, same_bits
+from numeric import make, run, same_for_any_threads
 from test_recurrent_gradients import differences_agree
 
 import pyrnnfast
@@ -24,15 +24,6 @@ OPTIONS = [
 ]
 LAYERS = {"RNN": pyrnnfast.RNN, "LSTM": pyrnnfast.LSTM, "GRU": pyrnnfast.GRU}
 SIZES = [(2, 1), (3, 2), (7, 5), (9, 8), (16, 15), (17, 16), (33, 17), (65, 9), (97, 33)]
-
-
-def same_for_any_threads(case, isa: str) -> None:
-    """Both dtypes agree with the oracle, and two threads with one to the bit."""
-    expected = oracle(case)
-    for dtype in (np.float32, np.float64):
-        one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
-        assert_close(case, one, expected, dtype)
-        same_bits(two, one)
 
 
 @pytest.mark.parametrize(("hidden", "projected"), SIZES)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import refuses, require
+from differences import gradients_hold
 
 from pyrnnfast.models import SequenceTagger
 from pyrnnfast.models.bio import decode, transitions
@@ -111,17 +112,7 @@ def test_gradients_are_central_differences(options: dict[str, Any], parts: int) 
     assert tokens == sum(len(each.words) for each in some)
     network.eval()
     assert network.loss(batch)[0] == pytest.approx(loss, rel=1e-14)
-    step = 1e-5  # error: step^2 / 6 x third derivative, and 1e-16 / step
-    for name, gradient in network.grads.items():
-        place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
-        values = []
-        for sign in (1, -2):
-            with network.update() as parameters:
-                parameters[name][place] += sign * step
-            values.append(network.loss(batch)[0])
-        with network.update() as parameters:
-            parameters[name][place] += step
-        assert (values[0] - values[1]) / (2 * step) == pytest.approx(gradient[place], abs=1e-8, rel=1e-6)
+    gradients_hold(network, lambda: network.loss(batch)[0], largest=1e-8)
 
 
 def test_the_loss_is_that_of_each_sentence_alone() -> None:
