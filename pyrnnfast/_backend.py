@@ -19,33 +19,18 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from pyrnnfast._types import Array, Integers, Options, State
+from pyrnnfast._sizes import Recurrent
+from pyrnnfast._types import Array, Integers, State
 
 BACKENDS = {"core": "pyrnnfast._core", "reference": "pyrnnfast.reference"}
 
 
-class PackHandle(Protocol):
+class PackHandle(Recurrent, Protocol):
     """Weights as the kernels read them; a copy of the values that were given."""
-
-    @property
-    def cell(self) -> str:
-        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru, jordan."""
 
     @property
     def input_size(self) -> int:
         """C."""
-
-    @property
-    def hidden_size(self) -> int:
-        """H."""
-
-    @property
-    def num_layers(self) -> int:
-        """L."""
-
-    @property
-    def num_directions(self) -> int:
-        """D, 1 or 2."""
 
     @property
     def bias(self) -> bool:
@@ -58,10 +43,6 @@ class PackHandle(Protocol):
     @property
     def isa(self) -> str:
         """The instruction set that runs."""
-
-    @property
-    def options(self) -> Options | None:
-        """How the cell differs from its plain form; None: not at all."""
 
 
 class TapeHandle(Protocol):

@@ -23,7 +23,7 @@ class Recurrent(Protocol):
 
     @property
     def cell(self) -> str:
-        """Its name."""
+        """One of rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru, jordan."""
 
     @property
     def hidden_size(self) -> int:
@@ -35,11 +35,11 @@ class Recurrent(Protocol):
 
     @property
     def num_directions(self) -> int:
-        """D."""
+        """D, 1 or 2."""
 
     @property
     def options(self) -> Options | None:
-        """How it differs from the plain form."""
+        """How the cell differs from its plain form; None: not at all."""
 
 
 def output(of: Recurrent) -> int:
