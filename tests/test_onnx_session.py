@@ -133,6 +133,8 @@ def test_weights_may_be_inputs_and_not_computed_from_them(
         agree(session.run(None, feeds), runtime(model, feeds))
     monkeypatch.setattr("pyrnnfast.onnx.layers.build", None)  # a layer would draw weights at each run
     agree(session.run(None, feeds), runtime(model, feeds))
+    feeds["W0"] *= 0.5  # in place
+    agree(session.run(None, feeds), runtime(model, feeds))
     feeds["V"] = feeds.pop("W0")
     nodes = [node("Tanh", ["V"], ["W0"]), recurrent("GRU", 0, "x", ["Y"])]
     model = make_model(nodes, feeds, {}, ["Y"])

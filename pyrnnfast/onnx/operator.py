@@ -17,13 +17,15 @@ from pyrnnfast.onnx.nodes import RecurrentNode
 class Operator:
     """Calls a node's kernels as often as you like.
 
-    weights: W, R, B and P as they are now, or None where each call brings them.
+    weights: W, R, B and P as they are now, or None where each call brings them: those are compared with the
+    last call's, which costs less than to pack them anew.
     Raises ValueError where they do not fit the node, or the kernels have not what it asks for.
     """
 
     def __init__(self, node: RecurrentNode, weights: Mapping[str, Array] | None) -> None:
         self.node = node
         self._pack = None if weights is None else layers.pack(node, weights)
+        self._last: tuple[dict[str, Array], PackHandle] | None = None
 
     def __call__(self, inputs: Mapping[str, Array], num_threads: int | None = None) -> dict[str, Array]:
         """Run the node.
@@ -34,12 +36,17 @@ class Operator:
         [T, N, D * H]. Y is zero past a row's length; Y_h and Y_c of a row of length 0 are zero too, as those
         of ONNX Runtime are. Raises TypeError for another dtype, ValueError for another shape or length.
         """
-        pack = self._pack
-        if pack is None:
-            weights = {name: inputs[name] for name in layers.WEIGHTS if name in inputs}
-            pack = layers.pack(self.node, weights)
+        pack = self._pack or self._pack_of({name: inputs[name] for name in layers.WEIGHTS if name in inputs})
         at_once = self._at_once(pack, inputs) if num_threads is None else None
         return at_once or self._with_checks(pack, inputs, num_threads)
+
+    def _pack_of(self, weights: Mapping[str, Array]) -> PackHandle:
+        last = self._last  # once: another thread may set it
+        if last is not None and all(_same_bits(array, weights[name]) for name, array in last[0].items()):
+            return last[1]
+        pack = layers.pack(self.node, weights)
+        self._last = {name: np.array(array, order="C") for name, array in weights.items()}, pack
+        return pack
 
     def _at_once(self, pack: PackHandle, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
         """Run what is so small that checks would count; None where there is anything to look at."""
@@ -101,6 +108,14 @@ class Operator:
             else:
                 parts.append(np.zeros(shape, dtype))
         return (parts[0], parts[1]) if self.node.op == "LSTM" else parts[0]
+
+
+def _same_bits(kept: Array, given: Array) -> bool:
+    """Whether an array has the shape and the bits of one that was kept, which tell -0 from 0."""
+    if given.shape != kept.shape or given.dtype != kept.dtype:
+        return False
+    bits = f"u{kept.itemsize}"
+    return np.array_equal(np.ascontiguousarray(given).view(bits), kept.view(bits))
 
 
 def flip(x: Array, lengths: Integers | None) -> Array:
