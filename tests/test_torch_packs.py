@@ -232,6 +232,20 @@ def test_parameters_may_be_swapped() -> None:
         assert not torch.equal(result(module, x.double()), after)
 
 
+def test_a_weight_may_be_swapped_that_another_module_has_too() -> None:
+    cell, tied = ours.RNNCell(4, 4), nn.Linear(4, 4)
+    tied.weight = cell.weight_hh
+    model, x = nn.Sequential(tied, cell), torch.randn(2, 4)
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        with torch.no_grad():
+            before = model(x)
+            after = model.double()(x.double())
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    torch.testing.assert_close(after.float(), before)
+
+
 def test_a_parametrized_module_is_not_frozen() -> None:
     module = nn.utils.parametrizations.weight_norm(ours.GRU(8, 8), "weight_hh_l0")
     ours.freeze(module)

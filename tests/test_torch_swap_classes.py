@@ -129,6 +129,22 @@ def test_a_subclass_of_ours_starts_its_weights_itself() -> None:
     assert not any(parameter.any() for parameter in Zeroed(3, 4).parameters())
 
 
+@pytest.mark.parametrize("base", [nn.LSTM, bridge.LSTM])
+def test_a_users_class_hears_only_of_classes_that_users_derive(base: Any) -> None:
+    heard = []
+
+    class Registered(base):  # type: ignore[misc]
+        def __init_subclass__(cls, *, name: str) -> None:
+            heard.append(name)
+
+    class Own(Registered, name="own"):
+        pass
+
+    x = torch.randn(2, 5, 3)
+    bridge.accelerate(nn.ModuleList([Registered(3, 4), Own(3, 4)]), backend="strict")[1](x)
+    assert heard == ["own"]
+
+
 def test_a_subclass_of_ours_is_ours_and_stays() -> None:
     class Named(bridge.LSTM):
         pass

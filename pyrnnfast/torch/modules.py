@@ -20,6 +20,13 @@ from pyrnnfast.torch.ops import OPERATORS
 from pyrnnfast.torch.recurrence import Recurrence
 
 
+class Unannounced:
+    """First base of the classes that we derive: the `__init_subclass__` of a user's class is not for them."""
+
+    def __init_subclass__(cls) -> None:
+        """Do nothing."""
+
+
 class Accelerated:
     """What our layers and cells share: the choice between the kernels and PyTorch's own code.
 
@@ -30,7 +37,7 @@ class Accelerated:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         ours, stock = type(self), self._pyrnnfast_stock
-        self.__class__ = type(ours.__name__, (ours, stock), {})  # its constructor looks for itself there
+        self.__class__ = _constructing(ours)
         try:
             stock.__init__(self, *args, **kwargs)
         finally:
@@ -82,6 +89,15 @@ class Accelerated:
             f"torch.jit.script cannot compile pyrnnfast.torch.{type(self).__name__}: "
             "give it the model that pyrnnfast.torch.restore(model) returns"
         )
+
+
+def _constructing(ours: Any) -> Any:
+    """The class with PyTorch's own among its bases too, where PyTorch's constructor looks for itself."""
+    made = vars(ours).get("_pyrnnfast_constructing")
+    if made is None:
+        bases = (Unannounced, ours, ours._pyrnnfast_stock)
+        made = ours._pyrnnfast_constructing = type(ours.__name__, bases, {})
+    return made
 
 
 def recur(

@@ -19,16 +19,21 @@ from torch.nn.utils import parametrize
 from pyrnnfast import _core
 from pyrnnfast.torch.kernels import MisfitError
 
+_swaps: Any = torch.__future__.get_swap_module_params_on_conversion
 _kept: dict[tuple[int, ...], tuple[list[weakref.ref[Tensor]], _core.Reuse]] = {}
 """ids of a stack's weights -> those weights, their pack. It goes when one of them goes."""
 
 
 def reuse_of(weights: Sequence[Tensor]) -> _core.Reuse | None:
-    """What is kept for these very weights; None unless all are parameters: other tensors do not stay."""
+    """What is kept for these very weights; None unless all are parameters: other tensors do not stay.
+
+    Nor is anything kept while PyTorch swaps parameters to convert them: it insists on no weak references, and
+    a weight may be shared with a module that is none of ours.
+    """
     kept = _kept.get(tuple(map(id, weights)))
     if kept is not None:
         return kept[1]
-    if not all(isinstance(weight, nn.Parameter) for weight in weights):
+    if _swaps() or not all(isinstance(weight, nn.Parameter) for weight in weights):
         return None
     return _keep(weights)
 
@@ -52,8 +57,8 @@ def _forget(key: tuple[int, ...], gone: weakref.ref[Tensor]) -> None:
 
 
 def let_swap(module: Any) -> None:
-    """Where PyTorch is about to swap a module's parameters, drop what refers to them weakly: it insists."""
-    if torch.__future__.get_swap_module_params_on_conversion():
+    """Where PyTorch is about to swap a module's parameters, drop what was kept for them before it swapped."""
+    if _swaps():
         ids = list(map(id, module._parameters.values()))
         for key in [key for key in list(_kept) if not set(key).isdisjoint(ids)]:
             _kept.pop(key, None)

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from pyrnnfast import validation
 from pyrnnfast.torch.cells import GRUCell, LSTMCell, RNNCell
-from pyrnnfast.torch.modules import GRU, LSTM, RNN
+from pyrnnfast.torch.modules import GRU, LSTM, RNN, Unannounced
 from pyrnnfast.torch.packs import unfreeze
 
 OURS: dict[type[Any], type[Any]] = {
@@ -216,7 +216,7 @@ def _blend(cls: type[Any]) -> type[Any]:
     methods = {name: value for name, value in methods.items() if not _overrides(cls, stock, name)}
     special = {"__init__": __init__, "__reduce_ex__": __reduce_ex__, USERS: cls}
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    blend = type(cls.__name__, (cls, ours), methods | special | names)
+    blend = type(cls.__name__, (Unannounced, cls, ours), methods | special | names)
     return blend
 
 
