@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import io
+from typing import Any
 
 import pytest
 from conftest import require
-from torch_twins import CELLS, LAYERS, leaves, nn, ours, torch, twins
+from torch_twins import CELLS, LAYERS, assert_agree, leaves, nn, on_kernels, ours, run, torch, twins
 
 
 @pytest.mark.parametrize("name", [*LAYERS, *CELLS])
@@ -54,3 +55,11 @@ def test_help_shows_the_arguments(name: str) -> None:
     for find in (lambda module: module, lambda module: module.forward):
         mine, theirs = (inspect.signature(find(getattr(m, name))).parameters for m in (ours, nn))
         assert list(mine) == list(theirs)
+
+
+@pytest.mark.parametrize("two_way", [1, 0, None])
+def test_bidirectional_is_what_python_takes_it_for(two_way: Any) -> None:
+    stock, module = twins("LSTM", 3, 5, bidirectional=two_way)
+    x = torch.randn(4, 2, 3)
+    assert_agree(module, 4, 2, run(module, x), run(stock, x))
+    assert on_kernels(module)

@@ -112,7 +112,11 @@ import sys, threading, torch, pyrnnfast.torch
 from torch import nn
 calls, count = int(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
-model = nn.ModuleList([pyrnnfast.torch.LSTM(16, 32, 2, bidirectional=True), pyrnnfast.torch.GRU(16, 32)])
+LSTM, GRU, LSTMCell, GRUCell = (
+    getattr(pyrnnfast.torch, name) for name in ("LSTM", "GRU", "LSTMCell", "GRUCell"))
+layers = [LSTM(16, 32, 2, bidirectional=True), GRU(16, 32)]
+cells = [LSTMCell(16, 32), GRUCell(16, 32)]
+model = nn.ModuleList(layers + cells)
 
 def resident():
     with open("/proc/self/statm") as f:
@@ -123,12 +127,15 @@ def work(seed, calls):
     for i in range(calls):
         steps, rows = torch.randint(1, 40, (2,), generator=generator).tolist()
         x = torch.randn(steps, rows, 16, requires_grad=True)
+        lengths = torch.randint(1, steps + 1, (rows,), generator=generator)
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
         for module in model:
+            given = x[0] if module in cells else packed if i % 3 == 0 else x
+            with torch.set_grad_enabled(i % 2 == 1):
+                y = module(given)[0]
             if i % 2:
-                torch.autograd.grad(module(x)[0].sum(), [x, *module.parameters()])
-            else:
-                with torch.no_grad():
-                    module(x)
+                y = y.data if given is packed else y
+                torch.autograd.grad(y.sum(), [x, *module.parameters()])
 
 def run(calls):
     threads = [threading.Thread(target=work, args=(i, calls // count)) for i in range(count)]
