@@ -22,7 +22,6 @@ class RecurrentLayer(SequenceStack):
     """A stack called on sequences: dropout between the layers, one tape per Python thread."""
 
     return_cells = False  # the LSTM may
-    _quick = True  # whether the kernels' quick way for a few rows gives what a call returns
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class RecurrentLayer(SequenceStack):
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or range.
         """
         plain = embedding is None and lengths is None and not self.batch_first
-        if plain and self._quick and not self.training:
+        if plain and not self.training and not self.return_cells:
             quick = _backend.current().infer(self.pack(), x, state)
             if quick is not None:
                 self._tapes.drop()
@@ -288,7 +287,6 @@ class LSTM(RecurrentLayer):
             forget_bias,
         )
         self.return_cells = validation.flag("return_cells", return_cells)
-        self._quick = not self.return_cells
 
 
 class GRU(RecurrentLayer):
