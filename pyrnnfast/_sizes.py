@@ -13,9 +13,9 @@ GATES = {
     "gru": 3,
     "gru_reset_before": 3,
     "one_gate_gru": 2,
-    "jordan": 2,
+    "jordan": 1,
 }
-"""G of each cell; Jordan's o counts as a gate."""
+"""G of each cell."""
 
 
 class Recurrent(Protocol):
@@ -44,8 +44,7 @@ class Recurrent(Protocol):
 
 def output(of: Recurrent) -> int:
     """R, the numbers that one direction puts out."""
-    options = of.options
-    return of.hidden_size if options is None else options.proj_size or of.hidden_size
+    return _projected(of.options, of.hidden_size)
 
 
 def width(of: Recurrent) -> int:
@@ -62,13 +61,24 @@ def states(of: Recurrent, *rows: int) -> tuple[tuple[int, ...], tuple[int, ...] 
     return (*shape[:-1], options.proj_size), (shape if of.cell in ("lstm", "gru") else None)
 
 
+def biases(options: Options | None, cell: str, hidden: int, bias: bool) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of both biases, if there are any; Jordan's second is that of its outputs."""
+    units = GATES[cell] * hidden
+    second = _projected(options, hidden) if cell == "jordan" else units
+    return {"bias_ih": (units,), "bias_hh": (second,)} if bias else {}
+
+
+def _projected(options: Options | None, hidden: int) -> int:
+    return hidden if options is None else options.proj_size or hidden
+
+
 def extras(options: Options | None, cell: str, hidden: int, bias: bool) -> dict[str, tuple[int, ...]]:
     """Return the weights that options add to each layer and direction, in order, with their shapes."""
     found: dict[str, tuple[int, ...]] = {}
+    if cell == "jordan" or (options is not None and options.proj_size):
+        found["weight_hr"] = (_projected(options, hidden), hidden)
     if options is None:
         return found
-    if options.proj_size:
-        found["weight_hr"] = (options.proj_size, hidden)
     if options.peephole:
         found["weight_peephole"] = (3 * hidden,)
     if options.layer_norm:

@@ -41,7 +41,7 @@ class Options(NamedTuple):
     """How a cell differs from its plain form."""
 
     activations: tuple[tuple[Activation, ...], ...]
-    """For each direction: LSTM f (gates), g (candidate), h (output); GRU f, g; RNN f."""
+    """For each direction: LSTM f (gates), g (candidate), h (output); GRU f, g; RNN f; Jordan f, g."""
     clip: float = math.inf
     """Sums are held to -clip..clip before their activation."""
     coupled: bool = False
@@ -59,7 +59,7 @@ class Options(NamedTuple):
     general: bool = False
     """Whether any of these differs from the cell's plain form; what follows acts outside of it."""
     proj_size: int = 0
-    """P: h = W_hr h~; one more weight for each layer and direction, [P, H]. 0: none."""
+    """P: h = W_hr h~; one more weight for each layer and direction, [P, H]. 0: none; Jordan: H outputs."""
     proj_clip: float = math.inf
     """The projected h is held to -proj_clip..proj_clip."""
     merge: str = "concat"

@@ -17,9 +17,9 @@ The cells, each with biases b_ih and b_hh beside W_ih x and W_hh h':
                          Cho et al. 2014 as cuDNN and PyTorch compute it; order r z n
     gru_reset_before     n = tanh(W_in x + W_hn (r h')); h = (1 - z) n + z h'      Cho et al. 2014 as printed
     one_gate_gru         n = tanh(W_in x + W_hn h'); h = g n + (1 - g) h'; order g n
-    jordan               h = f(W x + b + U o' + d), o = g(V h + c), o is the output and the state; rows of
-                         weight_hh: U, then V, of bias_hh: d, then c; the second half of the rows of weight_ih
-                         and bias_ih is unused. Jordan 1986; with outputs of another number: `JordanRNN`
+    jordan               h = f(W x + b + U o'), o = g(V h + c), o is the output and the state, of O numbers
+                         where proj_size=O is given, else H; weight_hh is U [H, O], bias_hh c [O], weight_hr
+                         V [O, H]. Jordan 1986
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def pack(
     cell: "rnn_tanh", "rnn_relu", "lstm", "gru", "gru_reset_before", "one_gate_gru" or "jordan".
     weights: arrays in PyTorch's order, for each layer, for each direction: weight_ih [G * H, C] (above the
     first layer [G * H, D * R], merged R), weight_hh [G * H, R], with bias bias_ih and bias_hh [G * H], with
-    proj_size weight_hr [P, H], with peephole weight_peephole [3 * H], order i f o, and with layer_norm the
-    gains norm_ih_weight and norm_hh_weight [G * H], and for the LSTM norm_c_weight and with bias norm_c_bias
-    [H].
+    proj_size (jordan: always) weight_hr [P, H], with peephole weight_peephole [3 * H], order i f o, and with
+    layer_norm the gains norm_ih_weight and norm_hh_weight [G * H], and for the LSTM norm_c_weight and with
+    bias norm_c_bias [H].
     isa: the instruction set, one of `pyrnnfast.available_isas()`; None for the default.
     peephole, coupled, clip, activations, cell_clip, layer_norm, zoneout, grad_clip: see
     `pyrnnfast.cell_options`; proj_size, proj_clip, merge: see `pyrnnfast.outputs`.
@@ -112,7 +112,7 @@ def pack(
     checked = validation.weights(weights, cell, layers, two_way, with_bias, options)
     cell_options.check_dtype(options, checked[0].dtype)
     if proj_size:
-        outputs.check_hidden(proj_size, len(checked[1]) // validation.GATES[cell])
+        outputs.check_hidden(cell, proj_size, len(checked[1]) // validation.GATES[cell])
     packed: PackHandle = backend.Pack(cell, checked, layers, two_way, with_bias, isa, options)
     return packed
 

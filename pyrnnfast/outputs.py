@@ -2,7 +2,8 @@
 
     proj_size   P, below H: the state that is put out and goes into the next step's products is h = W_hr h~, P
                 numbers, where h~ are the cell's own H (Sak et al. 2014, PyTorch's LSTM). What a GRU carries
-                over beside the products, z h~', stays whole, and is a second part of its state (Kaldi's PGRU)
+                over beside the products, z h~', stays whole, and is a second part of its state (Kaldi's
+                PGRU). For Jordan's cell it is O, of any size: o = g(V h + c)
     proj_clip   LSTM: the projected h is held to -proj_clip..proj_clip (TensorFlow's LSTMCell); at the limit
                 it has no gradient
     merge       of two directions' outputs, in every layer: "concat" side by side, D * R numbers; "sum",
@@ -19,7 +20,7 @@ from typing import Any
 from pyrnnfast import validation
 from pyrnnfast._types import Options
 
-PROJECTED = ("rnn_tanh", "rnn_relu", "lstm", "gru")
+PROJECTED = ("rnn_tanh", "rnn_relu", "lstm", "gru", "jordan")
 """The cells that may have a projection."""
 MERGES = ("concat", "sum", "mean", "mul")
 
@@ -48,9 +49,9 @@ def limit(name: str, value: object) -> float:
     return math.inf if value is None else validation.number(name, value, above=0, infinite=True)
 
 
-def check_hidden(proj_size: int, hidden: int) -> None:
-    """Raise ValueError for a projection to as many numbers as there are, or more."""
-    if proj_size >= hidden:
+def check_hidden(cell: str, proj_size: int, hidden: int) -> None:
+    """Raise ValueError for a projection to as many numbers as there are, or more; Jordan's may be any."""
+    if proj_size >= hidden and cell != "jordan":
         raise ValueError(f"proj_size must be below the hidden size, {hidden}, got {proj_size}")
 
 

@@ -251,7 +251,7 @@ def weights(
     """Return the arrays; `value` must be the weights in PyTorch's flat order, all of one dtype.
 
     For each layer, for each direction: weight_ih [G * H, C or D * R (merged R)], weight_hh [G * H, R], with
-    bias bias_ih, bias_hh [G * H], then those of `_sizes.extras`.
+    bias bias_ih, bias_hh [G * H], Jordan's [H], [O], then those of `_sizes.extras`.
     """
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"weights must be a list of arrays, got {_kind(value)}")
@@ -269,11 +269,11 @@ def weights(
     recurrent = how.proj_size or second.shape[1]
     hidden = len(second) // GATES[cell] if how.proj_size else recurrent
     units, checked = GATES[cell] * hidden, []
-    more = _sizes.extras(options, cell, hidden, bias).values()
+    more = _sizes.biases(options, cell, hidden, bias) | _sizes.extras(options, cell, hidden, bias)
     width = recurrent * (directions if how.merge == "concat" else 1)
     for i, array in enumerate(value):
         below = first.shape[1] if i // each < directions else width
-        shapes = [(units, below), (units, recurrent), *[(units,)] * (2 * bias), *more]
+        shapes = [(units, below), (units, recurrent), *more.values()]
         checked.append(shaped(f"weights[{i}]", array, first.dtype, shapes[i % each]))
     return checked
 

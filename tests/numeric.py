@@ -107,7 +107,8 @@ def _draw(case: Case, rng: np.random.Generator) -> Results:
     arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     for k in range(runs):
         below = case.inputs if k < case.directions else case.width
-        sizes = [(units, below), (units, recurrent)] + ([(units,), (units,)] if case.bias else [])
+        biases = _sizes.biases(checked(case), case.cell, hidden, case.bias)
+        sizes = [(units, below), (units, recurrent), *biases.values()]
         more = _sizes.extras(checked(case), case.cell, hidden, case.bias)
         names = [""] * len(sizes) + list(more)
         for i, (name, shape) in enumerate(zip(names, [*sizes, *more.values()], strict=True)):

@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 from conftest import refuses, require
+from numeric import assert_close, make, oracle, run, same_bits
 
 import pyrnnfast
 from pyrnnfast import JordanRNN, functional
@@ -35,7 +36,7 @@ def test_the_numbers_of_its_definition(feedback: np.ndarray, want: list[int], dt
     assert state.tolist() == [[want[-1]] * 2]
     stream = layer.stream()
     assert [stream(x[None].astype(dtype)).tolist() for x in X] == [[[value] * 2] for value in want]
-    weights = [np.concatenate([ONES, ONES]).astype(dtype), np.concatenate([feedback, ONES]).astype(dtype)]
+    weights = [value.astype(dtype) for value in values.values()]
     packed = functional.pack("jordan", weights, bias=False, isa=isa, activations=[IDENTITY, IDENTITY])
     assert functional.forward(packed, X[:, None].astype(dtype)).y[:, 0, 0].tolist() == want
 
@@ -126,6 +127,58 @@ def test_a_layer_streams_and_copies(sizes: tuple) -> None:
     same(one_state, state[:, 1])
 
 
+@pytest.mark.parametrize("outputs", [2, 9, 40])
+@pytest.mark.parametrize(
+    "general",
+    [{}, {"clip": 0.5, "activations": ["tanh", "softsign"], "grad_clip": 0.3, "zoneout": 0.3}],
+    ids=str,
+)
+def test_outputs_of_any_number_on_every_instruction_set(outputs: int, general: dict, isa: str) -> None:
+    """With every mask; more outputs than hidden units, whose rows of V threads share, among them."""
+    for shape in ({"layers": 2, "bidirectional": True, "lengths": (4, 2, 0, 1, 3)}, {"bias": False}, {}):
+        drops = {"recurrent_dropout": 0.4, "input_dropout": 0.2}
+        case = make("jordan", 4, 5, 3, 9, general={**general, "proj_size": outputs}, drops=drops, **shape)
+        expected = oracle(case)
+        for dtype in (np.float32, np.float64):
+            one, two = (run(case, dtype, isa, num_threads=n) for n in (1, 2))
+            assert_close(case, one, expected, dtype)
+            same_bits(two, one)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_an_infinite_input_stays_in_its_row(sizes: tuple) -> None:
+    """h = tanh(inf) is 1, and so o is finite; the other rows are as without it."""
+    layer = JordanRNN(*sizes, bidirectional=True, rng=0)
+    x = np.random.default_rng(0).normal(size=(4, 3, sizes[0])).astype(np.float32)
+    want, _ = layer(x)
+    layer.backward(want)
+    x[1, 2, 0] = np.inf
+    y, state = layer(x)
+    dx, dstate = layer.backward(y)
+    assert np.isfinite(y).all()
+    assert np.isfinite(state).all()
+    assert np.isfinite(dx).all()
+    assert np.isfinite(dstate).all()
+    assert np.isfinite(layer.grads["weight_ho_l0"]).all()
+    same(y[:, :2], want[:, :2])
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(("steps", "rows"), [(0, 3), (4, 0), (0, 0)])
+def test_nothing_to_run(sizes: tuple, steps: int, rows: int) -> None:
+    layer = JordanRNN(*sizes, 2, rng=0)
+    y, state = layer(np.zeros((steps, rows, sizes[0]), np.float32))
+    assert y.shape == (steps, rows, sizes[2])
+    dstate = np.ones_like(state)
+    dx, dstate0 = layer.backward(y, dstate)
+    assert dx.shape == (steps, rows, sizes[0])
+    if steps == 0:
+        np.testing.assert_array_equal(dstate0, dstate)
+    for name, gradient in layer.grads.items():
+        assert gradient.shape == layer.state_dict()[name].shape
+        assert not gradient.any()
+
+
 def test_layouts_of_a_call_and_its_gradients() -> None:
     layer = JordanRNN(3, 6, 4, batch_first=True, rng=0)
     rng = np.random.default_rng(0)
@@ -193,8 +246,11 @@ def test_arguments() -> None:
     refuses(ValueError, lambda: layer.backward(np.zeros((5, 2, 4), np.float32)))
     refuses(ValueError, lambda: layer.backward(y, np.zeros((1, 2, 4), np.float32)))
     layer.backward(y)
-    weights = [np.zeros(shape, np.float32) for shape in ((8, 3), (8, 4), (8,), (8,), (8,), (8,))]
+    weights = [np.zeros(shape, np.float32) for shape in ((4, 3), (4, 4), (4,), (4,), (4, 4), (4,), (4,))]
     refuses(ValueError, lambda: functional.pack("jordan", weights, layer_norm=True))
+    for bias in ((5,), (1, 2)):
+        weights = [np.zeros(shape, np.float32) for shape in ((4, 3), (4, 2), (4,), bias, (2, 4))]
+        refuses(ValueError, lambda weights=weights: functional.pack("jordan", weights, proj_size=2))
     assert pyrnnfast.JordanRNN is JordanRNN
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import refuses
 
-from pyrnnfast import functional, sampling, validation
+from pyrnnfast import _sizes, functional, sampling, validation
 from pyrnnfast.reference import sampling as reference
 from pyrnnfast.sampling import SamplingOptions
 
@@ -122,6 +122,7 @@ def machine(cell: str = "lstm", dtype: type = np.float64) -> dict[str, object]:
     for layer in range(2):
         below = HIDDEN if layer else 3
         weights += [draw(gates, below), draw(gates, HIDDEN), draw(gates), draw(gates)]
+        weights += [draw(*shape) for shape in _sizes.extras(None, cell, HIDDEN, True).values()]
     return {
         "packed": functional.pack(cell, weights, num_layers=2),
         "embedding": draw(CLASSES, 3),

@@ -64,7 +64,7 @@ def test_steps_have_the_bits_of_the_plain_call(
 ) -> None:
     for rows, (inputs, hidden) in ((rows, sizes) for rows in (1, 3) for sizes in SIZES):
         layer = make(cell, inputs, hidden, num_layers=layers, dtype=dtype).eval()
-        packed = functional.pack(cell, layer._weights(), num_layers=layers, isa=isa)
+        packed = functional.pack(cell, list(layer.state_dict().values()), num_layers=layers, isa=isa)
         layer._packed = (layer.version, packed)
         x, stream, state = drawn(6, rows, inputs, dtype=dtype), layer.stream(rows), None
         for step in x:

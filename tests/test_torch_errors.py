@@ -57,6 +57,23 @@ def test_other_layouts(name: str) -> None:
         assert error(module, x) == error(stock, x)
 
 
+@pytest.mark.parametrize("two_way", [1, 0, None])
+@pytest.mark.parametrize("name", LAYERS)
+def test_bidirectional_is_a_bool(name: str, two_way: Any) -> None:
+    stock, module = twins(name, 3, 5, bidirectional=two_way)
+    x = torch.randn(4, 2, 3)
+    assert error(module, x) == error(stock, x) is not None
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.parametrize("name", [*LAYERS, *CELLS])
+def test_nested_tensors(name: str, layout: Any) -> None:
+    stock, module = twins(name, 3, 5)
+    x = torch.nested.nested_tensor([torch.randn(4, 3), torch.randn(2, 3)], layout=layout)
+    assert error(module, x) == error(stock, x)
+
+
 @pytest.mark.parametrize("name", ["RNN", "GRU"])  # PyTorch's own LSTM, compiled, takes none
 def test_no_step_in_a_compiled_call(name: str) -> None:
     torch._dynamo.reset()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 import io
-from typing import Any
 
 import pytest
 from conftest import require
-from torch_twins import CELLS, LAYERS, assert_agree, leaves, nn, on_kernels, ours, run, torch, twins
+from torch_twins import CELLS, LAYERS, leaves, nn, ours, torch, twins
 
 
 @pytest.mark.parametrize("name", [*LAYERS, *CELLS])
@@ -34,7 +33,7 @@ def test_skip_init(name: str) -> None:
     assert type(module) is getattr(ours, name)
 
 
-@pytest.mark.filterwarnings("ignore")  # of the exporter
+@pytest.mark.filterwarnings("ignore")  # of the exporters
 @pytest.mark.parametrize("name", LAYERS)
 def test_export_to_onnx(name: str) -> None:
     onnx = require("onnx")
@@ -50,16 +49,20 @@ def test_export_to_onnx(name: str) -> None:
     assert set(module._pyrnnfast_counts) == {"torch.onnx.export"}
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", LAYERS)
+def test_export_of_a_captured_graph_to_onnx(name: str) -> None:
+    require("onnxscript")
+    graphs = []
+    for m in twins(name, 3, 5):
+        program = torch.onnx.export(m.eval(), (torch.randn(4, 2, 3),), dynamo=True, verbose=False)
+        graphs.append([node.op_type for node in program.model.graph])
+    assert graphs[0] == graphs[1]
+    assert name in graphs[0]
+
+
 @pytest.mark.parametrize("name", [*LAYERS, *CELLS])
 def test_help_shows_the_arguments(name: str) -> None:
     for find in (lambda module: module, lambda module: module.forward):
         mine, theirs = (inspect.signature(find(getattr(m, name))).parameters for m in (ours, nn))
         assert list(mine) == list(theirs)
-
-
-@pytest.mark.parametrize("two_way", [1, 0, None])
-def test_bidirectional_is_what_python_takes_it_for(two_way: Any) -> None:
-    stock, module = twins("LSTM", 3, 5, bidirectional=two_way)
-    x = torch.randn(4, 2, 3)
-    assert_agree(module, 4, 2, run(module, x), run(stock, x))
-    assert on_kernels(module)

@@ -18,7 +18,7 @@ template <class T> std::vector<Options<T>> read_options(const py::object &given,
   std::vector<Options<T>> all;
   if (given.is_none() || !given.attr("general").cast<bool>()) return all;
   const auto directions = given.attr("activations").cast<std::vector<py::tuple>>();
-  const std::size_t count = cell.cell_state ? 3 : cell.gates > 1 ? 2 : 1;
+  const std::size_t count = cell.cell_state ? 3 : cell.gates > 1 || cell.output_layer ? 2 : 1;
   if (Size(directions.size()) != D) throw py::value_error("options: expected activations of each direction");
   for (const py::tuple &activations : directions) {
     if (activations.size() != count)
@@ -58,7 +58,7 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
   if (!given.is_none())
     outputs = {given.attr("proj_size").cast<Size>(), given.attr("proj_clip").cast<double>(),
                find_merge(given.attr("merge").cast<std::string>())};
-  const bool projects = outputs.projection > 0;
+  const bool projects = outputs.projection > 0 || cell.output_layer;
   if (projects && normed)
     throw py::value_error("options: got layer_norm and proj_size, expected one of them");
   const Size each = 2 + 2 * bias + projects + peephole + normed * (2 + cell.cell_state * (1 + bias));
@@ -69,6 +69,7 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
   const auto ih = py::cast<py::array>(arrays[0]);
   const Size G = cell.gates, C = ih.ndim() == 2 ? ih.shape(1) : 0;
   const Size H = hh.ndim() != 2 ? 0 : projects ? hh.shape(0) / G : hh.shape(1);
+  if (projects && outputs.projection == 0) outputs.projection = H;
   const Size R = projects ? outputs.projection : H;
   if (H < 1 || C < 1)
     throw py::value_error("weights: got an empty or one-dimensional matrix, expected [G*H, C], [G*H, R]");
@@ -87,9 +88,17 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
       return expect_array<T>(arrays[at++], shape, name).data();
     };
     const bool cell_norm = normed && cell.cell_state;
-    weights.push_back({next({G * H, inputs}), next({G * H, R}), next({G * H}, bias), next({G * H}, bias),
-                       next({R, H}, projects), next({3 * H}, peephole), next({G * H}, normed),
-                       next({G * H}, normed), next({H}, cell_norm), next({H}, cell_norm && bias)});
+    const bool out = cell.output_layer && bias;
+    weights.push_back(
+        {next({G * H, inputs}), next({G * H, R}), next({G * H}, bias), next({G * H}, bias && !out)});
+    LayerWeights<T> &w = weights.back();
+    w.bias_hr = next({R}, out);
+    w.weight_hr = next({R, H}, projects);
+    w.peephole = next({3 * H}, peephole);
+    w.norm_ih = next({G * H}, normed);
+    w.norm_hh = next({G * H}, normed);
+    w.norm_c = next({H}, cell_norm);
+    w.norm_c_bias = next({H}, cell_norm && bias);
   }
   py::gil_scoped_release nogil;  // packing reads arrays that `arrays` keeps alive
   return std::make_shared<const Pack<T>>(kernels_of<T>(level), cell, C, H, L, D, weights, threads_of(0),

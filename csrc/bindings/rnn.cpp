@@ -180,10 +180,8 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
   if (!grad_norms.is_none())
     args.grad_norms = expect_array<double>(grad_norms, {L * D, steps}, "grad_norms").mutable_data();
   py::list gradients;
-  // The rows of a gate that reads no input have no gradient.
-  const bool zero = pack.cell.projected < pack.cell.gates;
   const auto add = [&](const Extents &shape) {
-    auto array = new_array<T>(shape, zero);
+    auto array = new_array<T>(shape, false);
     T *data = array.mutable_data();
     gradients.append(std::move(array));
     return data;
@@ -193,7 +191,7 @@ py::tuple run_backward(Tape<T> &tape, bool bias, const py::object &dy, const py:
                            nullptr};
     if (bias) {
       out.bias_ih = add({G * H});
-      out.bias_hh = add({G * H});
+      (pack.cell.output_layer ? out.bias_hr : out.bias_hh) = add({pack.cell.output_layer ? R : G * H});
     }
     if (pack.projects()) out.weight_hr = add({R, H});
     if (pack.packs[i].options.peephole != nullptr) out.peephole = add({3 * H});

@@ -29,6 +29,7 @@ class StackTensors : public Handle {
                bool bidirectional, bool bias, const std::optional<std::string> &isa)
       : reader_(reader), cell_(find_cell(cell)), level_(find_level(isa.value_or(""))), C_(inputs), H_(hidden),
         L_(layers), D_(bidirectional ? 2 : 1), each_(bias ? 4 : 2) {
+    if (cell_.output_layer) throw py::value_error("cell: got '" + cell + "', expected one without outputs");
     if (C_ < 1 || H_ < 1 || L_ < 1)
       throw py::value_error("inputs, hidden, layers: got " + show({C_, H_, L_}) + ", expected at least 1");
   }

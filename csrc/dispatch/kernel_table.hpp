@@ -17,10 +17,11 @@ namespace pyrnnfast {
 
 using Size = std::ptrdiff_t;
 
-enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru, jordan };
-constexpr int kCellKinds = 7;
+enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, one_gate_gru };
+constexpr int kCellKinds = 6;
 constexpr int kMaxPhases = 2;
 constexpr int kInstantiations = 2;  // of each cell: plain, and general with its options read at run time
+constexpr int kProjections = 2;  // linear, held to a limit; and with an activation
 constexpr Size kReadWords = 64;
 
 // dst strips of `width` vectors, dst element (k0 + k, col0 + j) = src[k * row_stride + j * col_stride].
@@ -105,7 +106,7 @@ template <class T> struct ForwardStep {
   const T *a;  // [rows][lda] source of the product: h' or r * h'
   Size lda, depth;
   const T *weights;  // recurrent weights of this phase, strips
-  const T *bias;  // [slots][Hp] start of the slots that have no input projection
+  const T *bias;  // [slots][Hp] start of the slots that have no input projection; of a projection [Rp]
   T *gates;  // [rows][ld_gates] in: input projection; out, if keep: gates after their activation, in the
              // general
   // instantiation their sums before it
@@ -116,7 +117,7 @@ template <class T> struct ForwardStep {
   T *c_next;  // [rows][ld] LSTM
   T *c_normed;  // [rows][ld] LSTM with layer normalisation: out, the new c; second phase, in: without gain
                 // and bias
-  T *reset;  // [rows][ld] r * h', GRU with reset before; Jordan: h
+  T *reset;  // [rows][ld] r * h', GRU with reset before
   Size ld;  // stride of h, c and reset
   T *y;  // [..][ldy] outputs, unpadded; null: none
   Size ldy;
@@ -153,7 +154,7 @@ template <class T> struct BackwardStep {
   const int64_t *dy_rows;
   const Options<T> *options;  // of the general instantiation
   Draws draws;  // likewise
-  T limit;  // of a projection, whose states lie in `gates`
+  T limit;  // of a projection, whose states lie in `gates`; where it has an activation, its sums
 };
 
 // Layer normalisation of rows of [slots][padded], over the hidden units of all slots together.
@@ -231,8 +232,10 @@ template <class T> struct KernelTable {
   void (*forward[kInstantiations][kCellKinds][kMaxPhases])(const ForwardStep<T> &);
   void (*backward[kInstantiations][kCellKinds][kMaxPhases])(const BackwardStep<T> &);
   void (*backward_state)(const BackwardStep<T> &);  // dh += product
-  void (*project)(const ForwardStep<T> &);  // h = product, and y
-  void (*backward_project)(const BackwardStep<T> &);  // d(h) = dh + dy + product, into dgates
+  // h = bias + product, or g of that, and y; [whether there is an activation]
+  void (*project[kProjections])(const ForwardStep<T> &);
+  // d(h) = dh + dy + product, or that of g's sum, into dgates
+  void (*backward_project[kProjections])(const BackwardStep<T> &);
   Size chains;  // vectors of fma_chains
   // x[i] = a x[i] + b, `steps` times in registers; x [chains * VL]
   void (*fma_chains)(Size steps, T a, T b, T *x);

@@ -171,13 +171,14 @@ template <class T> class Backward {
     set_mask(job, phase, n0, k);
     k.draws = tape_.draws(job.layer, job.direction, s, n0);
     if (phase == kProjection) {
-      k.gates = history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
+      k.gates = pack_.activates() ? history.sums.data() + (clock_.offset(s) + n0) * tape_.ld_out
+                                  : history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
       k.dgates = doutputs_at(job, s) + n0 * tape_.ld_out;
       k.ld_gates = tape_.ld_out;
       k.dh = flow.dp.data() + n0 * k.padded;
       k.limit = pack_.limit;
       k.options = &pack_.at(job.layer, job.direction).project_options;
-      return pack_.kernels.backward_project(k);
+      return pack_.kernels.backward_project[pack_.activates()](k);
     }
     k.gates = history.gates.data() + (clock_.offset(s) + n0) * row;
     k.h_prev = history.h_before(clock_, s, ld) + n0 * ld;
@@ -198,9 +199,7 @@ template <class T> class Backward {
   // The mask of the state that W_hh saw, of a product with it.
   void set_mask(const Job &job, int phase, Size n0, BackwardStep<T> &k) {
     const T *mask = tape_.at(job.layer, job.direction).recurrent_mask.data();
-    const bool recurrent =
-        pack_.projects() ? phase == first_phase_ : pack_.cell.forward[phase].source != Source::inner;
-    if (mask != nullptr && recurrent) k.mask = mask + n0 * tape_.ld_out;
+    if (mask != nullptr && (phase == first_phase_ || !pack_.projects())) k.mask = mask + n0 * tape_.ld_out;
   }
 
   // Where the gradient of this step's outputs lies: the user's dy, or dX of the layer above (in the forward

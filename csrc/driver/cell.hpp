@@ -11,8 +11,9 @@ namespace pyrnnfast {
 
 constexpr int kMaxSlots = 4;
 constexpr int kNone = -1;
+constexpr int kCellCount = kCellKinds + 1;
 
-enum class Source { hidden, reset, inner };  // a phase's product reads h' (Jordan: o'), r * h' or Jordan's h
+enum class Source { hidden, reset };  // a phase's product reads h' or r * h'
 
 struct ForwardPhase {
   Source source;
@@ -26,18 +27,19 @@ struct BackwardPhase {
 };
 
 struct Cell {
-  CellKind kind;
+  CellKind kind;  // whose pointwise functions it has
   const char *name;
   int gates, slots, projected;
   int input_gate[kMaxSlots], hidden_gate[kMaxSlots];  // gate (row block of W_ih, W_hh) of each slot
-  bool cell_state, reset_state;  // keeps c; keeps r * h', Jordan: h
+  bool cell_state, reset_state;  // keeps c; keeps r * h'
   int phases;
   ForwardPhase forward[kMaxPhases];
   BackwardPhase backward[kMaxPhases];
   bool blends = false;  // h depends on h' other than through the product
+  bool output_layer = false;  // always projects, with a bias and an activation of its own, to any size
 };
 
-constexpr Cell kCells[kCellKinds] = {
+constexpr Cell kCells[kCellCount] = {
     {CellKind::rnn_tanh,
      "rnn_tanh",
      1,
@@ -114,19 +116,21 @@ constexpr Cell kCells[kCellKinds] = {
      {{Source::hidden, 0, 2, 2}},
      {{0, 2, true}},
      true},
-    // slots h and o; gates of W_hh U and V, of W_ih W and none
-    {CellKind::jordan,
+    // o is the projection
+    {CellKind::rnn_tanh,
      "jordan",
-     2,
-     2,
      1,
-     {0, kNone},
-     {0, 1},
+     1,
+     1,
+     {0},
+     {0},
      false,
-     true,
-     2,
-     {{Source::hidden, 0, 1, 2}, {Source::inner, 1, 2, 2}},
-     {{0, 1, true}, {1, 2, false}}},
+     false,
+     1,
+     {{Source::hidden, 0, 1, 2}},
+     {{0, 1, true}},
+     false,
+     true},
 };
 
 }  // namespace pyrnnfast

@@ -142,7 +142,7 @@ template <class T> class Forward {
     crew_.in_pieces(share, share.row_begin, std::min(share.row_end, clock_.active(s)), plan_.piece,
                     [&](Size n0, Size n1) {
                       ForwardStep<T> k = arguments(job, s, phase, share, n0, n1, scratch);
-                      drop(job, phase, n0, k, scratch);
+                      drop(job, n0, k, scratch);
                       LayerNorm<T>(tape_, job).product(s, phase, n0, k, share);
                     });
     return crew_.meet_units(share);
@@ -157,7 +157,7 @@ template <class T> class Forward {
     if (pack_.normed)
       LayerNorm<T>(tape_, job).hidden(s, phase, n0, k);
     else
-      drop(job, phase, n0, k, scratch);
+      drop(job, n0, k, scratch);
     kernels[phase](k);
     if (pack_.normed && pack_.cell.cell_state) {
       LayerNorm<T>(tape_, job).cell(s, n0, n1);
@@ -214,8 +214,9 @@ template <class T> class Forward {
     }
   }
 
-  // h = W_hr h~
+  // h = W_hr h~, or g(W_hr h~ + b)
   void project_step(const Job &job, Size s, const Share &share, Size n0, Size n1, Scratch<T> &scratch) {
+    const LayerPack<T> &weights = pack_.at(job.layer, job.direction);
     History<T> &history = tape_.at(job.layer, job.direction);
     ForwardStep<T> k{};
     k.rows = n1 - n0;
@@ -223,17 +224,23 @@ template <class T> class Forward {
     k.hidden = pack_.outputs;
     k.padded = pack_.padded_outputs;
     k.depth = pack_.hidden;
-    k.weights = pack_.at(job.layer, job.direction).project.data();
+    k.weights = weights.project.data();
+    k.bias = weights.project_bias.data();
     k.a = history.h_at(clock_, s, tape_.ld) + n0 * tape_.ld;
     k.lda = tape_.ld;
     k.h_next = history.p_at(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
     k.ld = tape_.ld_out;
     k.limit = pack_.limit;
     k.h_prev = history.p_before(clock_, s, tape_.ld_out) + n0 * tape_.ld_out;
-    k.options = &pack_.at(job.layer, job.direction).project_options;
-    if (args_.training) k.draws = tape_.draws(job.layer, job.direction, s, n0);
+    k.options = &weights.project_options;
+    k.keep = args_.training;
+    if (k.keep) k.draws = tape_.draws(job.layer, job.direction, s, n0);
+    if (k.keep && pack_.activates()) {
+      k.gates = history.sums.data() + (clock_.offset(s) + n0) * tape_.ld_out;
+      k.ld_gates = tape_.ld_out;
+    }
     put_outputs(job, s, n0, k, scratch);
-    pack_.kernels.project(k);
+    pack_.kernels.project[pack_.activates()](k);
   }
 
   // Where a step of the top layer writes y.
@@ -255,9 +262,9 @@ template <class T> class Forward {
 
   // The rows of a product's source, masked. Threads that split units each make all of them: that is sooner
   // done than a barrier.
-  void drop(const Job &job, int phase, Size n0, ForwardStep<T> &k, Scratch<T> &scratch) {
+  void drop(const Job &job, Size n0, ForwardStep<T> &k, Scratch<T> &scratch) {
     const T *mask = tape_.at(job.layer, job.direction).recurrent_mask.data();
-    if (mask == nullptr || pack_.cell.forward[phase].source == Source::inner) return;
+    if (mask == nullptr) return;
     T *out = scratch.dropped.data();
     for (Size n = 0; n < k.rows; ++n)
       pack_.kernels.mask(k.a + n * k.lda, mask + (n0 + n) * tape_.ld_out, out + n * k.lda, k.depth);

@@ -12,7 +12,7 @@ namespace pyrnnfast {
 template <class T> struct Scratch {
   Buffer<T> input;       // rows of a layer's input, gathered
   Buffer<int64_t> rows;  // where they, or those of a step, lie in the output
-  Buffer<T> dropped;     // with recurrent dropout [rows of a piece][ld]: the product's source, masked
+  Buffer<T> dropped;  // with recurrent dropout [rows of a piece][ld or ld_out]: the product's source, masked
 };
 
 // What a run needs beside the tape.

@@ -61,7 +61,10 @@ template <class T> LayerPack<T> Pack<T>::allocate(Size C, Use use) const {
     }
     out.input_bias = Buffer<T>(cell.projected * padded, true);
     out.hidden_bias = Buffer<T>(cell.slots * padded, true);
-    if (projects()) out.project = strips<T>(out_groups, 2, hidden, kernels.lanes, false);
+    if (projects()) {
+      out.project = strips<T>(out_groups, 2, hidden, kernels.lanes, false);
+      out.project_bias = Buffer<T>(padded_outputs, true);
+    }
   }
   if (use != Use::forward) {
     out.input_back = strips<T>((C + kernels.lanes - 1) / kernels.lanes, 2, cell.projected * padded,
@@ -145,17 +148,17 @@ template <class T> void Pack<T>::add_norm(const LayerWeights<T> &w, LayerPack<T>
 template <class T> void Pack<T>::add_biases(const LayerWeights<T> &w, LayerPack<T> &out) const {
   if (w.bias_ih == nullptr) return;
   const Size H = hidden;
+  if (w.bias_hr != nullptr) std::copy_n(w.bias_hr, outputs, out.project_bias.data());
   for (int slot = 0; slot < cell.slots; ++slot)
     for (Size u = 0; u < H; ++u) {
-      const T hidden_part =
-          cell.hidden_gate[slot] == kNone ? T(0) : w.bias_hh[cell.hidden_gate[slot] * H + u];
+      const bool recurrent = cell.hidden_gate[slot] != kNone && w.bias_hh != nullptr;
+      const T hidden_part = recurrent ? w.bias_hh[cell.hidden_gate[slot] * H + u] : T(0);
       if (slot >= cell.projected) {
         out.hidden_bias.data()[slot * padded + u] = hidden_part;
         continue;
       }
       const T input_part = w.bias_ih[cell.input_gate[slot] * H + u];
-      out.input_bias.data()[slot * padded + u] =
-          cell.hidden_gate[slot] == kNone ? input_part : input_part + hidden_part;
+      out.input_bias.data()[slot * padded + u] = recurrent ? input_part + hidden_part : input_part;
     }
 }
 

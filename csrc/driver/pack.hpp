@@ -16,8 +16,9 @@ template <class T> struct LayerWeights {
   const T *weight_ih;  // [G*H, C]
   const T *weight_hh;  // [G*H, R]
   const T *bias_ih;    // [G*H]
-  const T *bias_hh;    // [G*H]
+  const T *bias_hh;    // [G*H]; null with an output layer
   const T *weight_hr = nullptr;  // [R, H] with a projection
+  const T *bias_hr = nullptr;  // [R] of an output layer
   const T *peephole = nullptr;  // [3*H] i f o; LSTM, null: none
   // Gains of layer normalisation, null: none; the biases come after it. norm_c and its bias for the LSTM
   const T *norm_ih = nullptr, *norm_hh = nullptr;  // [G*H]
@@ -34,6 +35,7 @@ template <class T> struct LayerPack {
   Buffer<T> input_back;  // strips of 2, depth projected * Hp, columns C
   Buffer<T> hidden_back[kMaxPhases];  // strips of 2, depth (slots of the phase) * Hp, columns R
   Buffer<T> project, project_back;  // strips of 2, depth H, columns R; depth R, columns H
+  Buffer<T> project_bias;  // [Rp]
   Buffer<T> peephole;  // [3][Hp], where there are any
   // With layer normalisation, whose products are no phases of kernels: `hidden` has strips of 2, columns
   // [slot of the phase][Hp].
@@ -46,7 +48,7 @@ enum class Merge { concat, sum, mean, mul };  // of two directions' outputs
 
 // What a direction of a layer puts out: R numbers, which are its recurrent state too.
 struct Outputs {
-  Size projection = 0;  // R = P, where h = W_hr h~; 0: R = H, none
+  Size projection = 0;  // R = P, where h = W_hr h~, or O of an output layer; 0: R = H, none
   double clip = std::numeric_limits<double>::infinity();  // its states are held to -clip..clip
   Merge merge = Merge::concat;
 };
@@ -66,6 +68,7 @@ template <class T> struct Pack {
 
   bool merges() const { return merge != Merge::concat; }
   bool projects() const { return projection > 0; }
+  bool activates() const { return cell.output_layer && general; }  // what it projects
   // Whether the state is a pair: h, and c or what the projection reads, where the next step does so too.
   bool pair() const { return cell.cell_state || (projects() && cell.blends); }
   const LayerPack<T> &at(Size layer, Size direction) const { return packs[layer * directions + direction]; }

@@ -34,9 +34,10 @@ template <class T> struct ForwardArgs {
 
 template <class T> struct WeightGradients {
   T *weight_ih, *weight_hh;  // [G*H, C], [G*H, R] out
-  T *bias_ih, *bias_hh;  // [G*H] out; null without biases
+  T *bias_ih, *bias_hh;  // [G*H] out; null without biases, the second with an output layer too
   T *peephole;  // [3*H] out; null without peepholes
   T *weight_hr = nullptr;  // [R, H] out; null without a projection
+  T *bias_hr = nullptr;  // [R] out; of an output layer, or null
   T *norm_ih = nullptr, *norm_hh = nullptr;  // [G*H] out; null without layer normalisation
   T *norm_c = nullptr, *norm_c_bias = nullptr;  // [H] out; LSTM, or null
 };

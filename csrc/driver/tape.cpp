@@ -36,6 +36,7 @@ template <class T> void allocate(const ForwardArgs<T> &args, Size chunk, Tape<T>
     if (pack.projects()) {
       history.p0 = take(N * tape.ld_out);
       history.p = take((whole ? clock.total() : 2 * N) * tape.ld_out);
+      if (args.training && pack.activates()) history.sums = take(kept * tape.ld_out);
     }
     if (!pack.normed) continue;
     NormHistory<T> &normed = history.normed;
@@ -73,7 +74,8 @@ Workspace<T>::Workspace(const ForwardArgs<T> &args, Tape<T> &tape)
   begin_states(args, tape);
   ld_input = row_stride<T>(pack.widest());
   const Size gathered = std::min(kProductRows, plan.chunk * tape.rows);
-  const Size dropped = tape.dropout.recurrent > 0 ? std::min(plan.piece, tape.rows) * tape.ld : 0;
+  const Size dropped =
+      tape.dropout.recurrent > 0 ? std::min(plan.piece, tape.rows) * std::max(tape.ld, tape.ld_out) : 0;
   for (int i = 0; i < plan.threads; ++i)
     scratch.push_back(
         {Buffer<T>(gathered * ld_input), Buffer<int64_t>(std::max(gathered, tape.rows)), Buffer<T>(dropped)});

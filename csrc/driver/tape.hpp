@@ -32,6 +32,7 @@ template <class T> struct History {
   Buffer<T> c;       // LSTM. training: [total][ld] cell states; inference: [N][ld]
   Buffer<T> reset;   // GRU with reset before. training: [total][ld] r * h'; inference: [N][ld]
   Buffer<T> p0, p;   // with a projection: its states, as h0 and h, which are what it projects
+  Buffer<T> sums;    // training, where a projection has an activation: [total][ld_out] its sums
   Buffer<T> input_mask, recurrent_mask;  // [N][C of the layer], [N][ld_out], sorted: factors; empty: none
   NormHistory<T> normed;
   bool whole_h = false, whole_p = false, training = false;

@@ -20,19 +20,22 @@ template <class T> class WeightGradientSum {
   WeightGradientSum(Tape<T> &tape, int threads)
       : tape_(tape), pack_(*tape.pack), clock_(tape.clock), gains_(tape), table_(tape, threads) {
     const Size lanes2 = 2 * pack_.kernels.lanes;
-    const Size widest = std::max(pack_.widest(), pack_.hidden);
+    const Size widest = std::max({pack_.widest(), pack_.hidden, pack_.outputs});
     const Size gate_rows = pack_.cell.slots * pack_.hidden, R = pack_.outputs;
     ld_source_ = row_stride<T>(widest);
     for (int i = 0; i < threads; ++i) {
       const Size most = std::max(gate_rows * (i + 1) / threads - gate_rows * i / threads,
                                  R * (i + 1) / threads - R * i / threads);
       // one thread's share may become the whole when thread 0 goes on alone
-      const Size rows = i == 0 ? gate_rows : most;
+      const Size rows = i == 0 ? std::max(gate_rows, R) : most;
       scratch_.push_back({Buffer<T>(rows * kLdGates), Buffer<T>(kSumBlock * ld_source_),
                           Buffer<T>((widest + lanes2 - 1) / lanes2 * lanes2 * kSumBlock),
                           Buffer<int64_t>(rows)});
     }
-    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) bias_.emplace_back(pack_.columns(), true);
+    for (Size i = 0; i < pack_.layers * pack_.directions; ++i) {
+      bias_.emplace_back(pack_.columns(), true);
+      project_bias_.emplace_back(pack_.cell.output_layer ? pack_.padded_outputs : 0, true);
+    }
     for (const LayerPack<T> &weights : pack_.packs)
       peephole_.emplace_back(weights.options.peephole == nullptr ? 0 : 3 * pack_.padded, true);
   }
@@ -80,6 +83,7 @@ template <class T> class WeightGradientSum {
       if (out.weight_hh) std::fill_n(out.weight_hh, pack_.cell.gates * H * pack_.outputs, T(0));
       if (pack_.projects()) std::fill_n(out.weight_hr, pack_.outputs * H, T(0));
     }
+    if (out.bias_hr != nullptr) std::copy_n(project_bias_[i].data(), pack_.outputs, out.bias_hr);
     if (out.peephole != nullptr)
       for (int k = 0; k < 3; ++k)
         std::copy_n(peephole_[i].data() + k * pack_.padded, H, out.peephole + k * H);
@@ -132,7 +136,7 @@ template <class T> class WeightGradientSum {
       const ForwardPhase &phase = cell.forward[p];
       const bool reset = phase.source != Source::hidden;
       const Size width = reset ? pack_.hidden : pack_.outputs;
-      const T *mask = phase.source == Source::inner ? nullptr : history.recurrent_mask.data();
+      const T *mask = history.recurrent_mask.data();
       pack_source(count, width, scratch, [&, walk = start](Size, T *dst) mutable {
         const T *from = reset ? history.reset.data() + walk.index() * tape_.ld
                               : tape_.out_before(job.layer, job.direction, walk.s) + walk.n * tape_.ld_out;
@@ -148,13 +152,17 @@ template <class T> class WeightGradientSum {
     if (out.peephole != nullptr) add_peepholes(job, start, d.gates, count, member);
     if (pack_.normed) gains_.add(job, start.index(), d, count, member);
     if (!out.bias_ih && !out.bias_hh) return;
-    const Size lanes = pack_.kernels.lanes, vectors = pack_.columns() / lanes;
-    const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
-    pack_.kernels.add_column_sums(d.gates + v0 * lanes, pack_.row(), nullptr, count, (v1 - v0) * lanes,
-                                  bias_[job.layer * pack_.directions + job.direction].data() + v0 * lanes);
+    add_biases(d.gates, pack_.row(), pack_.columns(), count, member, bias_[run(job)].data());
   }
 
-  // h = W_hr h~
+  // This thread's columns.
+  void add_biases(const T *d, Size ld, Size columns, Size count, Member member, T *sums) const {
+    const Size lanes = pack_.kernels.lanes, vectors = columns / lanes;
+    const Size v0 = vectors * member.id / member.threads, v1 = vectors * (member.id + 1) / member.threads;
+    pack_.kernels.add_column_sums(d + v0 * lanes, ld, nullptr, count, (v1 - v0) * lanes, sums + v0 * lanes);
+  }
+
+  // h = W_hr h~ (+ b)
   template <class GoOn>
   void add_projection(const Job &job, const RowWalk &start, const T *doutputs, Size count,
                       const WeightGradients<T> &out, Member member, bool more, const GoOn &go_on) {
@@ -165,13 +173,15 @@ template <class T> class WeightGradientSum {
     pack_source(count, pack_.hidden, scratch_[member.id],
                 [&](Size i, T *dst) { std::copy_n(source + i * tape_.ld, pack_.hidden, dst); });
     multiply(0, 1, kOnly, pack_.hidden, count, out.weight_hr, share, member, more, go_on);
+    if (out.bias_hr != nullptr)
+      add_biases(doutputs, tape_.ld_out, pack_.padded_outputs, count, member, project_bias_[run(job)].data());
   }
 
   // i and f have seen c', o has seen c: sums of d(gate) times its cell state, this thread's units.
   void add_peepholes(const Job &job, const RowWalk &start, const T *dgates, Size count, Member member) {
     constexpr int kSlots[] = {0, 1, 3};
     const History<T> &history = tape_.at(job.layer, job.direction);
-    T *sums = peephole_[job.layer * pack_.directions + job.direction].data();
+    T *sums = peephole_[run(job)].data();
     T *products = scratch_[member.id].source.data();
     const Size lanes = pack_.kernels.lanes;
     const Size u0 = pack_.groups * member.id / member.threads * lanes;
@@ -241,12 +251,15 @@ template <class T> class WeightGradientSum {
     }
   }
 
+  Size run(const Job &job) const { return job.layer * pack_.directions + job.direction; }
+
   Tape<T> &tape_;
   const Pack<T> &pack_;
   const Clock &clock_;
   Size ld_source_;
   std::vector<Scratch> scratch_;
   std::vector<Buffer<T>> bias_;  // [layers * directions] of [slots][Hp]
+  std::vector<Buffer<T>> project_bias_;  // [layers * directions] of [Rp], of an output layer
   std::vector<Buffer<T>> peephole_;  // [layers * directions] of [3][Hp], where there are any
   GainGradients<T> gains_;
   TableGradient<T> table_;

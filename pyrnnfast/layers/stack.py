@@ -68,7 +68,7 @@ class Stack(Given, Module):
         self.options = cell_options.check(cell, self.num_directions, **(options or {}))
         cell_options.check_dtype(self.options, self.dtype)
         if self.options is not None:
-            outputs.check_hidden(self.options.proj_size, self.hidden_size)
+            outputs.check_hidden(cell, self.options.proj_size, self.hidden_size)
         self._given = {
             **cell_options.arguments(self.options or cell_options.plain(cell, self.num_directions)),
             "input_dropout": input_dropout,
@@ -102,6 +102,7 @@ class Stack(Given, Module):
         validation.storable("each matrix of weights", (units, widest), self.dtype.itemsize)
         all_hidden = (self.num_layers, self.num_directions, units, recurrent)
         validation.storable("weight_hh of all layers", all_hidden, self.dtype.itemsize)
+        biases = _sizes.biases(self.options, self.cell, hidden, self.bias)
         extras = _sizes.extras(self.options, self.cell, hidden, self.bias)
         normed = self.options is not None and self.options.layer_norm
         for layer in range(self.num_layers):
@@ -114,18 +115,22 @@ class Stack(Given, Module):
                     weight_hh = init.orthogonal(self.rng, gates, hidden, recurrent, self.dtype)
                 else:
                     weight_hh = init.uniform(self.rng, (units, recurrent), bound, self.dtype)
-                self._add_parameter("weight_hh" + end, weight_hh)
-                for name in ["bias_ih", "bias_hh"] if self.bias else []:
-                    values = init.uniform(self.rng, (units,), 0 if normed else bound, self.dtype)
+                self._add_parameter(self._named("weight_hh") + end, weight_hh)
+                for name, shape in biases.items():
+                    values = init.uniform(self.rng, shape, 0 if normed else bound, self.dtype)
                     if forget_bias is not None:  # the gate sees the sum of both
                         values[hidden : 2 * hidden] = forget_bias if name == "bias_ih" else 0
-                    self._add_parameter(name + end, values)
+                    self._add_parameter(self._named(name) + end, values)
                 for name, shape in extras.items():
                     if name.startswith("norm"):
                         values = np.full(shape, name.endswith("weight"), self.dtype)
                     else:
                         values = init.uniform(self.rng, shape, bound, self.dtype)
-                    self._add_parameter(name + end, values)
+                    self._add_parameter(self._named(name) + end, values)
+
+    def _named(self, weight: str) -> str:
+        """Return the parameter's name of a weight of `functional.pack`."""
+        return weight
 
     @property
     def grad_norms(self) -> Array | None:
@@ -140,21 +145,12 @@ class Stack(Given, Module):
         """The numbers that one direction puts out at a step."""
         return _sizes.output(self)
 
-    @property
-    def packed_size(self) -> int:
-        """The same in `pack()`."""
-        return _sizes.output(self)
-
     def _width(self) -> int:
         """The numbers of y at each step."""
         return _sizes.width(self)
 
     def _state_shapes(self, *rows: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         return _sizes.states(self, *rows)
-
-    def _weights(self) -> list[Array]:
-        """Return what `functional.pack` takes."""
-        return list(self._parameters.values())
 
     def pack(self) -> PackHandle:
         """Return the weights of now as the kernels read them, for `pyrnnfast.functional`.
@@ -167,7 +163,7 @@ class Stack(Given, Module):
                 version = self._version
                 handle = functional.pack(
                     self.cell,
-                    self._weights(),
+                    list(self._parameters.values()),
                     num_layers=self.num_layers,
                     bidirectional=self.bidirectional,
                     bias=self.bias,
@@ -183,10 +179,7 @@ class Stack(Given, Module):
 
     def add_gradients(self, dweights: list[Array]) -> None:
         """Add the weight gradients of `pyrnnfast.functional.backward` to `.grads`."""
-        self._add_gradients(self._by_name(dweights))
-
-    def _by_name(self, dweights: list[Array]) -> dict[str, Array]:
-        return dict(zip(self._parameters, dweights, strict=True))
+        self._add_gradients(dict(zip(self._parameters, dweights, strict=True)))
 
     def _run(
         self,
@@ -244,7 +237,7 @@ class Stack(Given, Module):
         dx, dstate0, dweights = functional.backward(tape, dy, dstate, dcells=dcells, grad_norms=norms)
         self._tapes.drop()
         self._tapes.norms = norms
-        self._add_gradients(self._by_name(dweights), fresh=True)
+        self._add_gradients(dict(zip(self._parameters, dweights, strict=True)), fresh=True)
         assert dx is not None
         return dx, dstate0
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
-
 from pyrnnfast import _backend, validation
 from pyrnnfast._types import Array, State
 
@@ -39,12 +37,11 @@ class Stream:
         self._layer = layer
         self._state_shapes = layer._state_shapes(rows)
         self._x_shape = (rows, layer.input_size)
-        gates = validation.GATES[layer.cell] * max(layer.hidden_size, layer.packed_size)
+        gates = max(validation.GATES[layer.cell] * layer.hidden_size, layer.output_size)
         validation.storable("the gates of x", (layer.num_layers, rows, gates), layer.dtype.itemsize)
         self._version = layer._version
         self._stepper = _backend.current().Stream(layer.pack(), rows, 0)
         self._step = self._stepper.step
-        self._whole = layer.packed_size == layer.output_size
 
     def __call__(self, x: Array) -> Array:
         """Take one step.
@@ -61,7 +58,7 @@ class Stream:
         if y is None:  # wrong, or not as the kernels read it: say so, or copy it
             y = self._step(validation.shaped("x", x, self._layer.dtype, self._x_shape))
             assert y is not None
-        return y if self._whole else y[:, : self._layer.output_size]
+        return y
 
     @property
     def state(self) -> State:
@@ -71,14 +68,11 @@ class Stream:
         Raises TypeError for a wrong type or dtype, ValueError for a wrong shape; the state stays as it was.
         """
         h, c = self._stepper.state()
-        h = h if self._whole else np.ascontiguousarray(h[:, :, : self._layer.output_size])
         return h if c is None else (h, c)
 
     @state.setter
     def state(self, value: State | None) -> None:
         h, c = validation.state("state", value, self._layer.dtype, *self._state_shapes)
-        if h is not None and not self._whole:
-            h = np.pad(h, ((0, 0), (0, 0), (0, self._layer.packed_size - self._layer.output_size)))
         self._stepper.set_state(h, c)
 
     def __reduce__(self) -> NoReturn:

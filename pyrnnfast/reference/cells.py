@@ -108,43 +108,6 @@ def peephole_gradient(da: Array, c: Array, saved: Saved) -> Array:
     return gradient
 
 
-class Jordan(Recurrent):
-    """The output goes back instead of the hidden units (Jordan 1986); rows of w: U, then V; of b: d, then c.
-
-    The state h is the output o. The second half of a is unused.
-    """
-
-    gates = 2
-
-    def __init__(self, f: Gate, g: Gate) -> None:
-        self.f, self.g = f, g
-
-    def step(
-        self, a: Array, h: Array, c: Array, w: Array, b: Array, p: Array | None, m: Masks
-    ) -> tuple[Array, Array, Saved]:
-        """h = f(a + U o' + d), o = g(V h + c)."""
-        (u, v), (d, e) = np.split(w, 2), np.split(b, 2)
-        sh = split(a, 2)[0] + (m.product * h) @ u.T + d
-        so = self.f(sh) @ v.T + e
-        return self.g(so), c, (sh, so)
-
-    def back(
-        self, saved: Saved, h: Array, c: Array, w: Array, p: Array | None, m: Masks, dh: Array, dc: Array
-    ) -> tuple[Array, ...]:
-        """Differentiate o, then h."""
-        sh, so = saved
-        u, v = np.split(w, 2)
-        dso = self.g.back(dh, so)
-        dsh = self.f.back(dso @ v, sh)
-        dax = np.concatenate([dsh, np.zeros_like(dso)], axis=-1)
-        return dax, np.concatenate([dsh, dso], axis=-1), m.product * (dsh @ u), dc
-
-    def products(self, h: Array, saved: Saved, w: Array) -> list[tuple[slice, Array]]:
-        """o' for U, h for V."""
-        half = len(w) // 2
-        return [(slice(half), h), (slice(half, None), self.f(saved[0]))]
-
-
 PLAIN: dict[str, tuple[Activation, ...]] = {
     "rnn_tanh": (Activation("tanh"),),
     "rnn_relu": (Activation("relu"),),
@@ -159,26 +122,43 @@ PLAIN: dict[str, tuple[Activation, ...]] = {
 
 @dataclass(frozen=True)
 class Projection:
-    """h = W_hr h~ (Sak et al. 2014), held to -clip..clip; W_hr [R, H]."""
+    """h = W_hr h~ (Sak et al. 2014), held to -clip..clip; W_hr [R, H]. With g Jordan's o = g(V h + b)."""
 
     w: Array
     clip: float
+    b: Array | float = 0.0
+    g: Gate | None = None
 
     def step(self, h: Array) -> Array:
-        """h = W_hr h~."""
-        return hold(h @ self.w.T, self.clip)
+        """h = W_hr h~, or o = g(V h + b)."""
+        s = h @ self.w.T + self.b
+        return hold(s, self.clip) if self.g is None else self.g(s)
 
     def back(self, h: Array, dh: Array) -> tuple[Array, Array]:
         """Return the gradients of W_hr's product and of h~."""
-        dh = held(dh, self.step(h), self.clip)
-        return dh, dh @ self.w
+        s = h @ self.w.T + self.b
+        ds = held(dh, s, self.clip) if self.g is None else self.g.back(dh, s)
+        return ds, ds @ self.w
+
+
+def make_projection(
+    name: str, direction: int, options: Options, weights: list[Array], b: Array | float
+) -> Projection | None:
+    """Make the projection of one layer and direction, if there is one, of the first of the weights.
+
+    Jordan's is the output layer, b its bias.
+    """
+    if name == "jordan":
+        g = Gate(options.activations[direction][1], options.clip, options.grad_clip)
+        return Projection(weights.pop(0), options.proj_clip, b, g)
+    return Projection(weights.pop(0), options.proj_clip) if options.proj_size else None
 
 
 def make_cell(name: str, direction: int, options: Options, norms: Norms | None) -> Cell:
     """Make the cell of one layer and direction; clip acts on sums, not on the cell state that h sees."""
     activations = options.activations[direction]
     gates = [Gate(each, options.clip, options.grad_clip) for each in activations]
-    cell: Elman | Jordan | LSTM | GRU | GRUResetBefore | OneGateGRU
+    cell: Elman | LSTM | GRU | GRUResetBefore | OneGateGRU
     if name == "lstm":
         cell = LSTM(gates[0], gates[1], Gate(activations[2]), options.coupled, options.cell_clip)
     elif name == "gru":
@@ -188,6 +168,6 @@ def make_cell(name: str, direction: int, options: Options, norms: Norms | None) 
     elif name == "one_gate_gru":
         cell = OneGateGRU(*gates)
     else:
-        cell = Jordan(*gates) if name == "jordan" else Elman(*gates)
+        cell = Elman(gates[0])  # the second of Jordan's is that of its projection
     cell.norms = norms
     return cell

@@ -14,7 +14,7 @@ import numpy as np
 from pyrnnfast._sizes import states, width
 from pyrnnfast._types import Array, Integers, Options
 from pyrnnfast.reference.base import Cell, Saved, zoned
-from pyrnnfast.reference.cells import PLAIN, Projection, make_cell, peephole_gradient
+from pyrnnfast.reference.cells import PLAIN, Projection, make_cell, make_projection, peephole_gradient
 from pyrnnfast.reference.dropout import Drops, Rates
 from pyrnnfast.reference.merge import merge, unmerge
 from pyrnnfast.reference.norm import Norms
@@ -59,11 +59,11 @@ class Pack:
             w_ih, w_hh, *rest = (w.copy() for w in weights[k * each : (k + 1) * each])
             b_ih, b_hh = rest[:2] if bias else (zero, zero)
             more = rest[2 * bias :]
-            projection = Projection(more.pop(0), how.proj_clip) if how.proj_size else None
+            projection = make_projection(cell, k % self.num_directions, how, more, b_hh if bias else 0.0)
             p = more.pop(0) if how.peephole else None
             norms = Norms.of(*more) if how.layer_norm else None
             self.cells.append(make_cell(cell, k % self.num_directions, how, norms))
-            self.weights.append((w_ih, w_hh, b_ih, b_hh, projection, p))
+            self.weights.append((w_ih, w_hh, b_ih, zero if cell == "jordan" else b_hh, projection, p))
         self.hidden_size = len(weights[1]) // self.cells[0].gates
 
 
@@ -216,6 +216,8 @@ def _run_backward(
     dweights = [da[did].T @ run.x[did], np.zeros_like(w_hh), dax_did.sum(axis=0), dah_did.sum(axis=0)]
     if projection is not None:
         dweights.append(dprojected[did].T @ run.raw[did])
+        if projection.g is not None:
+            dweights[3] = dprojected[did].sum(axis=0)
     if not did.any():
         more = ([] if p is None else [p]) + ([] if cell.norms is None else cell.norms.weights())
         return dx, dh, dc, dweights + [np.zeros_like(each) for each in more], whole
@@ -327,14 +329,7 @@ def backward(
                 part = _flip(part, ends)
                 of_cells = None if of_cells is None else _flip(of_cells, ends)
             dx_part, dh0[k], dc0[k], gradients[k], dh = _run_backward(
-                pack.cells[k],
-                pack.weights[k],
-                tape.runs[k],
-                part,
-                of_cells,
-                dhT[k],
-                dcT[k],
-                ends,
+                pack.cells[k], pack.weights[k], tape.runs[k], part, of_cells, dhT[k], dcT[k], ends
             )
             dx = dx + (_flip(dx_part, ends) if direction == 1 else dx_part)
             if grad_norms is not None:

@@ -199,8 +199,8 @@ class Layer(Accelerated, nn.RNNBase):
     def _pyrnnfast_run(self, input: Any, hx: Any) -> Any:
         packed = isinstance(input, PackedSequence)
         x = input[0] if packed else input
-        if not isinstance(x, Tensor):
-            raise MisfitError("x that is no tensor")
+        if not isinstance(x, Tensor) or x.is_nested:
+            raise MisfitError("x that is no tensor, or a nested one")
         batch_sizes: Any = input[1] if packed else None
         shape = x.shape
         dims = len(shape)
@@ -217,8 +217,8 @@ class Layer(Accelerated, nn.RNNBase):
             h0, c0 = _sorted(h0, input[2]), _sorted(c0, input[2])
             rows = h0.shape[1]
         dropout = self.dropout if self.training and self.num_layers > 1 else 0.0
-        if not 0 <= dropout <= 1:
-            raise MisfitError("dropout that is no probability")
+        if not 0 <= dropout <= 1 or type(self.bidirectional) is not bool:
+            raise MisfitError("dropout that is no probability, or bidirectional that is no bool")
         sizes = (self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias)
         plan = Plan(CELLS[self.mode], *sizes, form, rows, dropout)
         y, h, c = recur(plan, x, h0, c0, batch_sizes, self._pyrnnfast_weights())
