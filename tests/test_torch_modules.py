@@ -58,7 +58,6 @@ def test_export_of_a_captured_graph_to_onnx(name: str) -> None:
         program = torch.onnx.export(m.eval(), (torch.randn(4, 2, 3),), dynamo=True, verbose=False)
         graphs.append([node.op_type for node in program.model.graph])
     assert graphs[0] == graphs[1]
-    assert name in graphs[0]
 
 
 @pytest.mark.parametrize("name", [*LAYERS, *CELLS])
