@@ -84,7 +84,7 @@ def plot(file: Path, found: dict[str, list[float]]) -> None:
 
 def main() -> None:
     """Train each model, test it at each distance, print the table."""
-    parser = Parser("Agreement of subject and verb over a distance: Elman, GRU and LSTM.", text=False)
+    parser = Parser("Agreement of subject and verb over a distance: Elman, GRU and LSTM.", figure=True)
     options = parser.options()
     rng = random.Random(options.seed)
     train = [sentence(rng.choice(TRAINED), rng) for _ in range(TRAIN_SENTENCES)]

@@ -1,6 +1,6 @@
 """Train a language model of Chinese characters on the sayings and poems of fortunes-zh and sample it.
 
-    python examples/chinese_characters.py
+    python examples/chinese_characters.py --compare
 
 The text comes with the Debian package fortunes-zh, installed (apt-get install fortunes-zh) or unpacked
 anywhere (apt-get download fortunes-zh; dpkg-deb -x fortunes-zh_*.deb FOLDER; then --data
@@ -9,11 +9,12 @@ FOLDER/usr/share/games/fortunes). A tenth of its pieces, drawn at random, is hel
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
 import numpy as np
+from options import Parser
+from throughput import compare_language_model, without_dropout
 
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.text import Vocabulary, read_text
@@ -21,6 +22,7 @@ from pyrnnfast.text import Vocabulary, read_text
 FILES = ("chinese", "tang300", "song100")
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 END = "\n%\n"
+ROWS, WINDOW = 32, 64
 PROMPTS = ("《月夜》\n作者\uff1a李白\n", "《春望》\n作者\uff1a杜甫\n", "")
 
 
@@ -33,31 +35,40 @@ def read_pieces(folder: Path) -> list[str]:
 
 def main() -> None:
     """Read the options and the pieces, train, evaluate, write."""
-    parser = argparse.ArgumentParser(description="Train a language model of Chinese characters.")
+    parser = Parser("Train a language model of Chinese characters.", minutes=3.0)
     parser.add_argument(
         "--data",
         type=Path,
         default=Path("/usr/share/games/fortunes"),
         help="the folder of the files chinese, tang300, song100 (default: where the package puts it)",
     )
-    parser.add_argument("--minutes", type=float, default=3.0, help="how long to train (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="keep the model, for pyrnnfast sample")
-    options = parser.parse_args()
+    options = parser.options()
     try:
         pieces = read_pieces(options.data)
-    except FileNotFoundError as error:
-        parser.exit(
-            2,
+    except (FileNotFoundError, NotADirectoryError) as error:
+        parser.leave(
             f"{error.filename} is not there: apt-get install fortunes-zh, or apt-get download fortunes-zh && "
-            "dpkg-deb -x fortunes-zh_*.deb FOLDER and --data FOLDER/usr/share/games/fortunes\n",
+            "dpkg-deb -x fortunes-zh_*.deb FOLDER and --data FOLDER/usr/share/games/fortunes"
         )
+    except (OSError, ValueError) as error:
+        parser.leave(str(error))
 
     order = np.random.default_rng(options.seed).permutation(len(pieces))
     held_out, trained = (END.join(pieces[i] for i in part) for part in np.split(order, [len(pieces) // 10]))
+    if not held_out or len(trained) <= ROWS * WINDOW:
+        least = f"10 pieces and {10 * ROWS * WINDOW // 9} characters"
+        parser.leave(f"{options.data} must have {least}, got {len(pieces)} and {sum(map(len, pieces))}")
     characters = Vocabulary.from_text(trained, min_count=2)
     model = LanguageModel(characters, cell="gru", dropout=0.2, rng=options.seed)
-    outcome = model.fit(trained, held_out, minutes=options.minutes, lr=4e-3, model=options.model)
+    outcome = model.fit(
+        trained,
+        held_out,
+        minutes=options.minutes,
+        batch=ROWS,
+        window=WINDOW,
+        lr=4e-3,
+        model=options.model,
+    )
     found = model.evaluate(held_out)
     print(
         f"{len(trained):,} characters, {len(characters.tokens):,} different ones, "
@@ -67,6 +78,9 @@ def main() -> None:
     for prompt in PROMPTS:
         (written,) = model.sample(prompt, length=150, temperature=0.7, seed=options.seed)
         print(f"\n{prompt}{written.partition(END)[0]}")
+    if options.compare:
+        ratio = compare_language_model(without_dropout(model), WINDOW, ROWS)
+        print(f"\ntraining, without dropout: {ratio:.2f} x PyTorch")
 
 
 if __name__ == "__main__":

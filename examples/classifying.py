@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tarfile
 import zipfile
@@ -11,30 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from options import Parser, at_least
+from throughput import compare, our_step, read_packed, torch_step, torch_twin, without_dropout
 
 from pyrnnfast.models import TextClassifier
+from pyrnnfast.models.classifier_training import LabelledBatches, TextBatch
 from pyrnnfast.models.scores import table
+from pyrnnfast.text.examples import given_examples
 from pyrnnfast.training import Callback, Progress
 
 Examples = list[tuple[str, str]]
 """Texts, and the label of each."""
+COMPARED = 16
+"""Batches."""
 
 
 def parse_options(description: str) -> argparse.Namespace:
-    """Read the command line: the file with the data, how long to train, the seed, where the model goes."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Read the command line: the file with the data, and what `Parser` takes, epochs and resumption too."""
+    parser = Parser(description)
     parser.add_argument("data", type=Path, help="the file that was downloaded")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=int, help="how often each text is seen (default: 10)")
-    length.add_argument("--minutes", type=float, help="train so long instead")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of weights, and of what is held out (default: 0)"
-    )
-    parser.add_argument("--model", type=Path, metavar="FILE", help="keep the model, for pyrnnfast classify")
+    parser.length.add_argument("--epochs", type=at_least(1), help="how often each is seen (default: 10)")
     parser.add_argument("--resume", action="store_true", help="go on with the run of --model, after Ctrl-C")
-    return parser.parse_args()
+    options = parser.options()
+    if options.resume and options.model is None:
+        parser.error("--resume needs --model")
+    return options
 
 
 def load(read: Callable[[Path], Examples], file: Path, package: str) -> Examples:
@@ -109,3 +111,24 @@ def train_and_report(examples: Examples, options: argparse.Namespace, batch: int
     if 0 < len(new) < len(test):
         accuracy = classifier.evaluate(*zip(*new, strict=True)).accuracy
         print(f"accuracy on the {len(new):,} of these texts that training did not have: {accuracy:.4f}")
+    if options.compare:
+        print(f"training, without dropout: {ratio(classifier, train, batch):.2f} x PyTorch")
+
+
+def ratio(classifier: TextClassifier, examples: Examples, rows: int) -> float:
+    """Return how many times as fast such a classifier, pooling by the mean, trains as the same in PyTorch."""
+    import torch
+
+    model = without_dropout(classifier)
+    whole = LabelledBatches(model, given_examples("", *zip(*examples, strict=True), False), rows, None)
+    batches = list(itertools.islice(whole.epoch(np.random.default_rng(0)), COMPARED))
+    tensors = [TextBatch(*map(torch.from_numpy, batch[:3]), None) for batch in batches]
+    twin = torch_twin(model.train())
+
+    def loss(batch: TextBatch) -> torch.Tensor:
+        y = read_packed(twin["recurrent"], twin["embedding"](batch.tokens), batch.lengths)
+        logits = twin["decoder"](y.sum(0) / batch.lengths[:, None])
+        return torch.nn.functional.cross_entropy(logits, batch.targets)
+
+    ours = our_step(model, lambda batch: model.loss_and_grads(batch)[0], batches)
+    return compare(ours, torch_step(twin, loss, tensors))

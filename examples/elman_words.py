@@ -84,7 +84,9 @@ def plot(file: Path, letters: str, errors: np.ndarray, places: np.ndarray) -> No
 
 def main() -> None:
     """Train, find words, print the figures."""
-    parser = Parser("Find words in letters without spaces, by the error of an Elman network.", text=True)
+    parser = Parser(
+        "Find words in letters without spaces, by the error of an Elman network.", text=True, figure=True
+    )
     options = parser.options()
     words = words_of(parser.read(options.text))
     first, second = int(0.8 * len(words)), int(0.9 * len(words))

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from options import Parser, run_length
-from throughput import compare, our_step, torch_step, torch_twin
+from throughput import compare, our_step, read_packed, torch_step, torch_twin
 
 from pyrnnfast import GRU, Dropout, Embedding, Linear, Module, softmax_cross_entropy
 from pyrnnfast.models import TextClassifier
@@ -158,7 +158,6 @@ def evaluated(model: MissingWord, sentences: Sentences) -> tuple[float, float]:
 def ratio(model: MissingWord, sentences: Sentences) -> float:
     """Return how many times as fast the model trains as the same in PyTorch; its dropout must be 0."""
     import torch
-    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
     batches = list(itertools.islice(sentences.epoch(np.random.default_rng(0)), 16))
     tensors = [tuple(map(torch.from_numpy, (*batch, *model.words(batch)))) for batch in batches]
@@ -168,8 +167,7 @@ def ratio(model: MissingWord, sentences: Sentences) -> float:
         ids, lengths, known, words = batch
         x = twin["embedding"](ids)
         if model.recurrent.bidirectional:
-            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-            y, _ = pad_packed_sequence(twin["recurrent"](packed)[0])
+            y = read_packed(twin["recurrent"], x, lengths)
         else:  # what is past a sentence's end plays no part: no need to pack
             y, _ = twin["recurrent"](x)
         sides = torch.cat([y[:-2, :, :units], y[2:, :, units:]], dim=2)
@@ -248,7 +246,9 @@ def tell_apart(options: Any) -> None:
 def main() -> None:
     """Read the options, do both."""
     parser = Parser(
-        "Fill in missing words from both sides; tell sentences of the same words apart.", text=True
+        "Fill in missing words from both sides; tell sentences of the same words apart.",
+        text=True,
+        figure=True,
     )
     options = parser.options()
     sentences = sentences_of(parser.read(options.text))

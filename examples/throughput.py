@@ -2,7 +2,8 @@
 
 A step is what training repeats: forward, loss, backward, the gradients clipped, Adam. `compare` takes two
 functions, ours and PyTorch's, that make one step each and return its loss. `our_step` and `torch_step` make
-such functions, `compare_language_model` does all of it for a `LanguageModel`.
+such functions, `compare_language_model` does all of it for a `LanguageModel`. A model that has dropout is
+compared as `without_dropout` makes it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from pyrnnfast import GRU, LSTM, RNN, Embedding, Linear, Module, clip_grad_norm_, get_num_threads
 from pyrnnfast.benchmark.timing import Pacing, alternate, timed
 from pyrnnfast.models import LanguageModel
+from pyrnnfast.models.model import Model
 from pyrnnfast.optim import Adam
 
 LR, CLIP = 1e-3, 1.0
@@ -98,6 +100,21 @@ def torch_twin(model: Module) -> Any:
             twin[name] = to_torch(layer)
     twin.load_state_dict({name: torch.from_numpy(value) for name, value in model.state_dict().items()})
     return twin.train()
+
+
+def without_dropout(model: Model) -> Any:
+    """Return a new model of the same kind, vocabulary and sizes, with other weights and without dropout."""
+    options = {
+        name: 0.0 if name.endswith("dropout") else value for name, value in model.configuration.items()
+    }
+    return type(model)(**{name: getattr(model, name) for name in model.VOCABULARIES}, **options, rng=0)
+
+
+def read_packed(layer: Any, x: Any, lengths: Any) -> Any:
+    """Run a PyTorch layer over sequences [T, N, C] of different lengths; return y [T, N, D * H]."""
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    return pad_packed_sequence(layer(pack_padded_sequence(x, lengths, enforce_sorted=False))[0])[0]
 
 
 def compare_language_model(model: LanguageModel, steps: int, rows: int) -> float:

@@ -1,7 +1,7 @@
 """Train a language model of words, draw a thousand lines from it, and count how they end.
 
     python examples/word_model.py tinyshakespeare.txt
-    python examples/word_model.py tinyshakespeare.txt --minutes 1 --model words.safetensors
+    python examples/word_model.py tinyshakespeare.txt --minutes 1 --model words.safetensors --compare
 
 The last tenth of the text is held out. Words that are not among the most frequent ones are `<UNK>`; when one
 is drawn, it is drawn again, so that no line has it. A line ends with `<EOS>`, or at the limit.
@@ -10,13 +10,15 @@ is drawn, it is drawn again, so that no line has it. A line ends with `<EOS>`, o
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from options import Parser, at_least
+from throughput import compare_language_model, without_dropout
 
 from pyrnnfast.models import LanguageModel, language_training
-from pyrnnfast.text import Vocabulary, read_text
+from pyrnnfast.text import SPECIALS, Vocabulary
 
-SHOWN = 12
-TEXT = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+ROWS, WINDOW = 16, 32
+FEWEST, SHOWN = 1000, 12
 
 
 def train(text: str, options: argparse.Namespace) -> LanguageModel:
@@ -27,7 +29,7 @@ def train(text: str, options: argparse.Namespace) -> LanguageModel:
     )
     model = LanguageModel(words, cell="gru", layers=2, dropout=0.5, rng=options.seed)
     outcome = model.fit(
-        trained, held_out, minutes=options.minutes, batch=16, window=32, lr=3e-3, model=options.model
+        trained, held_out, minutes=options.minutes, batch=ROWS, window=WINDOW, lr=3e-3, model=options.model
     )
     found = model.evaluate(held_out)
     print(
@@ -53,21 +55,23 @@ def draw(model: LanguageModel, options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Read the options and the text, train, draw."""
-    parser = argparse.ArgumentParser(description="Train a language model of words and draw lines from it.")
-    parser.add_argument("text", type=Path, help="a text in UTF-8, for example tinyshakespeare")
-    parser.add_argument("--minutes", type=float, default=2.0, help="how long to train (default: 2)")
-    parser.add_argument("--vocabulary", type=int, default=3000, help="the most entries (default: 3000)")
+    parser = Parser("Train a language model of words and draw lines from it.", text=True, minutes=2.0)
+    entries = at_least(len(SPECIALS) + 1)
+    parser.add_argument("--vocabulary", type=entries, default=3000, help="the most entries (default: 3000)")
     parser.add_argument("--lowercase", action="store_true", help="read all in lower case")
-    parser.add_argument("--lines", type=int, default=1000, help="how many to draw (default: 1000)")
-    parser.add_argument("--length", type=int, default=30, help="the most words of a line (default: 30)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, dropout and lines (default: 0)")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="keep the model, for pyrnnfast sample")
-    options = parser.parse_args()
-    try:
-        text = read_text(options.text)
-    except FileNotFoundError:
-        parser.exit(2, f"{options.text} is not there; a text of a megabyte: curl -o {options.text} {TEXT}\n")
-    draw(train(text, options), options)
+    for name, default, told in (("lines", 1000, "how many to draw"), ("length", 30, "most words of a line")):
+        parser.add_argument(
+            f"--{name}", type=at_least(1), default=default, help=f"{told} (default: {default})"
+        )
+    options = parser.options()
+    text = parser.read(options.text)
+    if len(text.split()) < FEWEST:
+        parser.leave(f"the text must have at least {FEWEST} words, got {len(text.split())}")
+    model = train(text, options)
+    draw(model, options)
+    if options.compare:
+        ratio = compare_language_model(without_dropout(model), WINDOW, ROWS)
+        print(f"training, without dropout: {ratio:.2f} x PyTorch")
 
 
 if __name__ == "__main__":

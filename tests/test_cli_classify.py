@@ -108,12 +108,23 @@ def test_several_labels_of_words_without_a_header(folder: Path) -> None:
     Path("tags.tsv").write_text("\n".join(lines))
     columns = ["--text-column", 1, "--label-column", 2]
     more = ["--multilabel", "--unit", "word", "--epochs", 20, "--class-weights", "balanced"]
-    run("train", "tags.tsv", *TINY, *columns, *more, "--model", "m")
+    _, err = run("train", "tags.tsv", *TINY, *columns, *more, "--model", "m")
+    assert "nats per text and label" in err
     assert run("predict", "m", "--text", "nice fine", "--separator", "+")[0] == "a+b\n"
     assert run("predict", "m", "--text", "ugly vile")[0] == "\n"
     out, _ = run("evaluate", "m", "tags.tsv", *columns)
     assert "confusion" not in out
     assert "precision" in out
+
+
+def test_the_confusion_matrix_of_many_labels_is_not_printed(folder: Path) -> None:
+    for count, told in ((30, "\nconfusion matrix, a row for"), (31, "\nno confusion matrix of more than 30")):
+        lines = [json.dumps({"text": f"text {n}", "label": n}) for n in range(count)]
+        Path("many.jsonl").write_text("\n".join(lines))
+        TextClassifier.from_examples(lines, list(range(count)), hidden=2, embedding=2, rng=0).save("m")
+        assert told in run("evaluate", "m", "many.jsonl")[0]
+        found = json.loads(run("evaluate", "m", "many.jsonl", "--json")[0])
+        assert np.sum(found["confusion"]) == count
 
 
 @pytest.mark.parametrize(

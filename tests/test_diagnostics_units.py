@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pyrnnfast.diagnostics import (
     PROPERTIES,
     Block,
     Reading,
+    Unit,
     find_units,
     plot_gates,
     plot_gradients,
@@ -126,6 +128,28 @@ def test_what_has_no_units() -> None:
     assert find_units([reading] * 2, {"never": lambda tokens: np.zeros(len(tokens), bool)}) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "properties"),
+    [
+        (TypeError, [len]),
+        (TypeError, {"own": 3}),
+        (TypeError, {"own": lambda tokens: [1.0] * len(tokens)}),
+        (TypeError, {"own": lambda tokens: np.array(list(tokens))}),
+        (ValueError, {"own": lambda tokens: np.arange(2.0)}),
+        (ValueError, {"own": lambda tokens: np.full(len(tokens), np.nan)}),
+        (ValueError, {"other": len}),
+    ],
+    ids=["list", "number", "list of numbers", "strings", "short", "NaN", "other"],
+)
+def test_bad_properties(error: type[Exception], properties: Any, tmp_path: Path) -> None:
+    require("matplotlib")
+    reading = Reading(("a", "b", "c", "d"), np.zeros((4, 2)), None, {})
+    unit = Unit("own", "h", 0, 1, "AUC", 1.0, 1.0)
+    refuses(error, lambda: plot_units(tmp_path / "a.png", reading, [unit], properties=properties))
+    if "other" not in properties:
+        refuses(error, lambda: find_units([reading], properties))
+
+
 # --- Pages
 
 
@@ -170,6 +194,16 @@ def test_no_page_of_what_does_not_fit(tmp_path: Path) -> None:
     refuses(ValueError, lambda: write_html(page, "", [block]))
     refuses(TypeError, lambda: write_html(page, "", block))
     refuses(TypeError, lambda: write_html(3, "", []))
+    refuses(TypeError, lambda: write_html("h", 3, []))
+    for heading, note, texts in (
+        (3, "", []),
+        ("", None, []),
+        ("", "", [("ab", [0, 0])]),
+        ("", "", [([1, 2], np.zeros(2))]),
+        ("", "", ["abc"]),
+    ):
+        bad = Block(heading, note, texts)
+        refuses(TypeError, lambda bad=bad: write_html(page, "", [bad]))
     assert page.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
 
@@ -178,9 +212,11 @@ def test_pictures(tmp_path: Path) -> None:
     require("matplotlib")
     text = quoted_text(1) + "$漢\x07"
     [reading] = read(known_model(), text)
-    plot_gates(tmp_path / "gates.png", reading, "$", start=len(text) - 60)
-    plot_units(tmp_path / "units.png", reading, find_units([reading], count=1))
-    plot_gradients(tmp_path / "gradients.png", {"a": np.geomspace(1e-9, 1, 50), "b": np.zeros(50)})
+    bad = r"a$\frac$b"  # no formula
+    plot_gates(tmp_path / "gates.png", reading, bad, start=len(text) - 60)
+    own = {bad: PROPERTIES["inside quotes"]}
+    plot_units(tmp_path / "units.png", reading, find_units([reading], own, count=1), bad, properties=own)
+    plot_gradients(tmp_path / "gradients.png", {bad: np.geomspace(1e-9, 1, 50), "b": np.zeros(50)}, bad)
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="Elman"):

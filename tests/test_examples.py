@@ -109,6 +109,16 @@ def test_bad_options(name: str, options: list[str], tmp_path: Path) -> None:
     result = run(name, *(["text"] if name in READERS else []), *options, folder=tmp_path)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+    assert not result.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_that_cannot_be_written_is_told_at_once(name: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("one two three", encoding="utf-8")
+    result = run(name, *(["text"] if name in READERS else []), "--plot=absent/x.png", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--plot: " in result.stderr
+    assert "No such file or directory: 'absent/x.png'" in result.stderr
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing import compared
 from conftest import ENVIRONMENT, require
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -69,6 +70,12 @@ def test_a_run_goes_on_and_tells_what_training_did_not_have(reviews: Path, tmp_p
     assert "step 1," not in out
 
 
+def test_training_is_compared(
+    reviews: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared("review_sentiment", [str(reviews), "--epochs", "1"], monkeypatch, capsys)
+
+
 CONVERSATIONS = {
     "english/food": "- - Do you eat soup?\n  - do you EAT soup\n  - <b>Yes</b>\n\n"
     "  - I use ```\n\n    x = 1\n\n    ``` it\n",
@@ -111,6 +118,9 @@ def test_without_data_one_line_says_how_to_get_them(name: str, tmp_path: Path) -
     with zipfile.ZipFile(tmp_path / "empty.whl", "w"), tarfile.open(tmp_path / "empty.gz", "w:gz"):
         pass
     empty = "empty.gz" if name == "review_sentiment" else "empty.whl"
+    assert "--seed: must be at least 0, got -1" in example(name, "absent", "--seed=-1", code=2)
+    assert "--minutes: must be a number above 0" in example(name, "absent", "--minutes=0", code=2)
+    assert "--resume needs --model" in example(name, "absent", "--resume", code=2)
     for file, told in (("absent", "is not there"), ("broken", "cannot be read"), (empty, "has no texts")):
         error = example(name, tmp_path / file, code=2)
         assert len(error.splitlines()) == 1

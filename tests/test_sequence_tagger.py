@@ -15,6 +15,7 @@ from pyrnnfast.models import SequenceTagger
 from pyrnnfast.models.bio import decode, transitions
 from pyrnnfast.models.tagger_training import NONE, TaggedBatches, split
 from pyrnnfast.text import Sentence, Vocabulary, read_sentences
+from pyrnnfast.text.examples import given_examples
 from pyrnnfast.text.tagged import given_sentences
 from pyrnnfast.training import read_csv
 
@@ -172,6 +173,16 @@ def test_evaluation(trained: SequenceTagger) -> None:
     assert found.sentences == 2
 
 
+def test_sentences_without_an_intent_count_for_their_tags(trained: SequenceTagger) -> None:
+    require("seqeval")
+    without = [each._replace(intent=None) for each in made_up(9, 1)]
+    found = trained.evaluate(without)
+    assert (found.slot_f1, found.intent_accuracy, found.sentence_accuracy) == (1, None, 1)
+    found = trained.evaluate([*without, *made_up(1, 2), made_up(1, 3)[0]._replace(intent="unseen")])
+    assert found.intent_accuracy == 0.5
+    assert found.sentence_accuracy == pytest.approx(10 / 11)
+
+
 def test_models_come_back(tmp_path: Path, trained: SequenceTagger) -> None:
     trained.save(tmp_path / "m")
     second = SequenceTagger.load(tmp_path / "m")
@@ -204,6 +215,9 @@ def test_the_split_is_at_random() -> None:
     trained, held_out = split(TRAIN, 0.25)
     assert (len(trained), len(held_out)) == (90, 30)
     assert held_out == split(TRAIN, 0.25)[1] != TRAIN[-30:]
+    texts = given_examples("", [str(i) for i in range(120)], list(range(120)), False)
+    numbers = [number for (number,) in texts.split(0.25)[1].labels]
+    assert held_out == [TRAIN[number] for number in numbers]  # as with any examples
 
 
 # --- Bad arguments
@@ -287,6 +301,9 @@ def test_evaluate_prints_two_lines(folder: Path) -> None:
     require("seqeval")
     assert run("evaluate", "m", "train.txt")[0] == "slot F1: 100.00\nintent accuracy: 100.00\n"
     assert '"slot_f1": 1.0' in run("evaluate", "m", "train.txt", "--json")[0]
+    assert "with --json from 0 to 1" in " ".join(run("evaluate", "--help")[0].split())
+    Path("columns.txt").write_text("arrive O\nRome B-to\non O\nNovember B-date\n")
+    assert run("evaluate", "m", "columns.txt")[0] == "slot F1: 100.00\n"
 
 
 def test_evaluate_needs_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,17 @@ def test_evaluation_of_one_and_of_several_labels() -> None:
     several = model(TAGS, multilabel=True).evaluate(TEXTS, TAGS)
     assert np.shape(several.confusion) == (3, 2, 2)
     assert several.support == [sum(letter in text for text in TEXTS) for letter in "abc"]
+    network = model(TAGS, multilabel=True)
+    p, marks = network.probabilities(TEXTS), np.array([[k in tags for k in "abc"] for tags in TAGS])
+    losses = -np.log(np.where(marks, p, 1 - p))
+    assert network.evaluate(TEXTS, TAGS).loss == pytest.approx(losses.mean(), rel=1e-4)
+
+
+def test_a_confusion_matrix_is_made_when_it_is_wanted() -> None:
+    network, examples = model(), given_examples("", TEXTS, LABELS, False)
+    whole, without = (network.evaluate_examples(examples, confusion=wanted) for wanted in (True, False))
+    assert without.confusion is None
+    assert (without.accuracy, without.f1) == (whole.accuracy, whole.f1)
 
 
 # --- Learning, files, going on

@@ -51,6 +51,12 @@ def test_several_labels_of_a_cell(tmp_path: Path) -> None:
     assert pairs(read_examples(path, several=True)) == [("a", ("x", "y")), ("b", ())]
 
 
+def test_only_empty_lines_are_no_rows(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", 'text\na\n\n \n""\nb\n')
+    rows = [(place, cells["text"]) for place, cells in read_table(path, ["text"])]
+    assert rows == [(f"{path}:2", "a"), (f"{path}:4", " "), (f"{path}:5", ""), (f"{path}:6", "b")]
+
+
 def test_lines(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", "one\r\ntwo\n")
     assert [(place, cells["text"]) for place, cells in read_lines(path)] == [
@@ -102,6 +108,15 @@ def test_bad_columns_by_number_and_bad_lists(tmp_path: Path) -> None:
         read_examples(tmp_path / "b.csv")
 
 
+def test_columns_are_strings(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "x,a\n")
+    for bad in ([1, 2], "12", {"1", "2"}):
+        with pytest.raises(TypeError, match=r"columns must be a list of strings, names or numbers, got "):
+            read_table(path, bad)
+    with pytest.raises(TypeError, match=r"columns must be .* got 1 in a list"):
+        read_examples(path, 1, 2)
+
+
 def test_a_very_long_cell(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", f"text,label\n{'a' * 200_000},x\n")
     assert len(read_examples(path).texts[0]) == 200_000
@@ -118,7 +133,7 @@ def test_labels_of_any_kind_have_numbers() -> None:
         ValueError, match=r"^f.csv:3: the label must be one of training \(True, .*\), got 'c'"
     ):
         labels.number("f.csv:3", "c")
-    for bad in ([], ["a", "a"], "ab", 3, [None], [float("inf")]):
+    for bad in ([], ["a", "a"], "ab", 3, [None], [float("inf")], {"a", "b"}, {"a": 1}):
         with pytest.raises((TypeError, ValueError), match="must be"):
             Labels(bad)
 
@@ -142,6 +157,8 @@ def test_a_split_is_random_and_the_same_each_time() -> None:
         (["a", ""], ["x", "y"], r"texts\[1\]: the text must have more than white space"),
         (["a", 3], ["x", "y"], r"texts\[1\]: the text must be a string, got int"),
         (["a"], [None], r"texts\[0\]: the label must be a string or a number, got NoneType"),
+        ({"a", "b"}, ["x", "y"], "texts must be a list, got set"),
+        (["a", "b"], {"x": 1, "y": 2}, "labels must be a list, got dict"),
     ],
 )
 def test_bad_examples(texts: Any, labels: Any, told: str) -> None:

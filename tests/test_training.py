@@ -107,21 +107,28 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
         model().fit(TEXT, steps=6, model=tmp_path / "absent", resume=True, **RUN)
 
 
-@pytest.mark.parametrize("part", ["weights", "optimizer", "task", "progress", "generator"])
+@pytest.mark.parametrize(
+    "part", ["weights", "optimizer", "task", "step", "best_loss", "best_step", "waiting", "generator"]
+)
 def test_damaged_checkpoints_are_refused(tmp_path: Path, part: str) -> None:
     path = tmp_path / "m"
     model().fit(TEXT, steps=6, model=path, **RUN)
     beside = checkpoint.path_beside(path)
     found = checkpoint.load(beside)
-    if part == "progress":
-        found.progress["step"] = "six"
+    if part in found.progress:
+        found.progress[part] = "six"
     elif part == "generator":
         found.generator = {"state": 1}
     else:
         found.parts[part] = {"other": 1}
     checkpoint.save(beside, found)
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises(ValueError, match=f"^{beside}: is damaged: "):
         model().fit(TEXT, steps=9, model=path, resume=True, **RUN)
+    if part in found.progress:
+        del found.progress[part]
+        checkpoint.save(beside, found)
+        with pytest.raises(ValueError, match=f"^{beside}: is damaged: .*{part}"):
+            model().fit(TEXT, steps=9, model=path, resume=True, **RUN)
 
 
 @pytest.mark.parametrize(("name", "value"), [("step", -5), ("tokens", None), ("seconds", "x")])
@@ -218,22 +225,6 @@ def test_signals_only_matter_in_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.getsignal(signal.SIGTERM)]
-
-
-def test_divergence_is_told() -> None:
-    network = model()
-    with network.update() as parameters:
-        parameters["decoder.weight"][0, 0] = np.nan
-    with pytest.raises(ValueError, match=r"diverged.*smaller learning rate"):
-        network.fit(TEXT, steps=90, **RUN)
-
-
-def test_divergence_to_finite_numbers_is_told() -> None:
-    with pytest.warns(
-        UserWarning, match=r"diverged: its loss ended at \d.*smaller learning rate than 1e\+10"
-    ):
-        outcome = model().fit(TEXT, steps=40, lr=1e10, **RUN)
-    assert outcome.reason == "done"
 
 
 @pytest.mark.parametrize(
@@ -335,7 +326,7 @@ def test_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [Row(n, n, 0.0, 0.1, 1.0, 1 / n, 0.5 if n % 100 == 0 else None) for n in range(1, 1000)]
     pytest.importorskip("matplotlib")
     for some in (rows, rows[:1], []):
-        assert training.plot(some, tmp_path / "p.png", title="a $title_")
+        assert training.plot(some, tmp_path / "p.png", title=r"a$\frac$語")
         assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     assert not training.plot(rows, tmp_path / "absent.png")

@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
 }
 WORDS: dict[str, Any] = {"unit": "char", "vocabulary": 5000}
 LINES_EVERY = 100
+LABELS_SHOWN = 30
+"""The most of a confusion matrix that is printed."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -173,9 +175,9 @@ def train(
         f"{len(network.labels)} labels, {len(network.vocabulary.tokens):,} different "
         f"{network.vocabulary.unit}s; {network.cell}, {network.num_parameters():,} weights"
     )
-    runs.run(trainer, console, display, outputs, per="text")
+    runs.run(trainer, console, display, outputs, per="text and label" if multilabel else "text")
     if len(held_out):
-        found = network.evaluate_examples(held_out)
+        found = network.evaluate_examples(held_out, confusion=False)
         console.print(f"held out: accuracy {found.accuracy:.4f}, F1 {found.f1:.4f}")
 
 
@@ -231,7 +233,8 @@ def evaluate(
     network = _load(model)
     several = network.multilabel
     examples = read_examples(file, text_column, label_column, several=several, separator=separator)
-    found = network.evaluate_examples(examples)
+    few = len(network.labels) <= LABELS_SHOWN
+    found = network.evaluate_examples(examples, confusion=few or as_json)
     if as_json:
         say(json.dumps(asdict(found), ensure_ascii=False))
         return
@@ -243,9 +246,11 @@ def evaluate(
     rows = [[f"{value:.4f}" for value in row] for row in zip(*columns, strict=True)]
     counted = [[*row, str(count)] for row, count in zip(rows, found.support, strict=True)]
     say("\n" + table(counted, found.labels, ["precision", "recall", "F1", "texts"]))
-    if not several:
+    if not several and found.confusion is not None:
         say("\nconfusion matrix, a row for each true label:")
         say(table(found.confusion, found.labels, found.labels))
+    elif not several:
+        say(f"\nno confusion matrix of more than {LABELS_SHOWN} labels here; --json has it")
 
 
 def _load(location: Path) -> TextClassifier:

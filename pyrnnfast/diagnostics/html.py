@@ -41,7 +41,7 @@ class Block(NamedTuple):
     heading: str
     note: str
     texts: Sequence[tuple[Sequence[str], Array]]
-    """(M tokens, [M] numbers from -1 to 1) each: red above 0, blue below; held to that range."""
+    """(M strings, [M] floats from -1 to 1) each: red above 0, blue below; held to that range."""
 
 
 def write_html(location: Location, title: str, blocks: Sequence[Block]) -> None:
@@ -52,6 +52,11 @@ def write_html(location: Location, title: str, blocks: Sequence[Block]) -> None:
     """
     validation.path("location", location)
     validation.listed("blocks", blocks, Block, "a list of blocks")
+    strings = [("title", title)]
+    strings += [(name, getattr(block, name)) for block in blocks for name in ("heading", "note")]
+    for name, text in strings:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a string, got {type(text).__name__}")
     body = "\n".join(map(_block, blocks))
     content = PAGE.format(title=_escaped(title), styles=_styles(), body=body)
     write_whole(location, content.encode("utf-8", "replace"))
@@ -67,12 +72,17 @@ def _styles() -> str:
 
 
 def _block(block: Block) -> str:
-    texts = "\n".join(f"<pre>{_coloured(tokens, values)}</pre>" for tokens, values in block.texts)
+    texts = "\n".join(f"<pre>{_coloured(text)}</pre>" for text in block.texts)
     return f"<h2>{_escaped(block.heading)}</h2>\n<p>{_escaped(block.note)}</p>\n{texts}"
 
 
-def _coloured(tokens: Sequence[str], values: Array) -> str:
+def _coloured(given: tuple[Sequence[str], Array]) -> str:
     """Write tokens, those of one shade after the other in one span."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise TypeError(f"a text of a block must be (tokens, numbers), got {type(given).__name__}")
+    tokens, values = given
+    validation.listed("the tokens of a block", list(tokens), str, "strings")
+    values = validation.ndarray("the numbers of a block", values, None)
     validation.fits("the numbers of a block", values, (len(tokens),))
     levels = np.rint(np.clip(np.nan_to_num(values), -1, 1) * LEVELS).astype(np.int64).tolist()
     pieces = []

@@ -10,7 +10,7 @@ import numpy as np
 from pyrnnfast import validation
 from pyrnnfast._figure import figure_class, png
 from pyrnnfast._types import Array
-from pyrnnfast.diagnostics.properties import PROPERTIES, Property
+from pyrnnfast.diagnostics.properties import PROPERTIES, Property, mark
 from pyrnnfast.diagnostics.reading import Reading
 from pyrnnfast.diagnostics.units import Unit
 from pyrnnfast.training.files import Location, write_whole
@@ -28,12 +28,14 @@ def plot_gradients(location: Location, norms: Mapping[str, Array], title: str = 
     cannot be written.
     """
     figure = figure_class()(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="steps back in time", ylabel="norm of dL/dh", title=title, yscale="log")
+    axes = figure.add_subplot(xlabel="steps back in time", ylabel="norm of dL/dh", yscale="log")
+    axes.set_title(title, parse_math=False)
     for name, curve in norms.items():
         curve = validation.shaped(f"norms[{name!r}]", curve, None, ("T",))
         axes.plot(np.where(curve > 0, curve, np.nan)[::-1], label=name)
     axes.grid(alpha=0.3)
-    axes.legend()
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
     write_whole(location, png(figure))
 
 
@@ -57,7 +59,7 @@ def plot_gates(location: Location, reading: Reading, title: str = "", *, start: 
         )
         axes.set(ylabel=f"units of gate {name}", yticks=[])
         _name_tokens(axes, reading.tokens[part])
-    rows[0].set_title(title)
+    rows[0].set_title(title, parse_math=False)
     figure.colorbar(picture, ax=list(rows), label="opening: 0 closed, 1 open", fraction=0.02)
     write_whole(location, png(figure))
 
@@ -72,28 +74,29 @@ def plot_units(
 ) -> None:
     """Draw the values of units over 100 tokens, with the property that each follows as an area behind it.
 
-    location: a PNG, written whole or not at all. units: of `find_units`, at least one. The tokens are those
-    around the place where the first unit's property changes first.
+    location: a PNG, written whole or not at all. units: of `find_units`, at least one. properties: those
+    that it was given. The tokens are those around the place where the first unit's property changes first.
     Raises ImportError without matplotlib, TypeError and ValueError for other arguments, OSError when the file
     cannot be written.
     """
     validation.listed("units", units, Unit, "a list of units")
     if not units:
         raise ValueError("units must be at least one, got none")
-    changes = np.flatnonzero(np.diff(properties[units[0].property](reading.tokens).astype(float)))
+    marks = [mark(properties, unit.property, reading.tokens).astype(float) for unit in units]
+    changes = np.flatnonzero(np.diff(marks[0]))
     start = max(0, int(changes[0]) - SHOWN // 4) if changes.size else 0
     part = slice(start, start + SHOWN)
     figure = figure_class()(figsize=(11, 0.6 + 1.5 * len(units)), layout="constrained")
-    for axes, unit in zip(figure.subplots(len(units), 1, squeeze=False)[:, 0], units, strict=True):
+    rows = figure.subplots(len(units), 1, squeeze=False)[:, 0]
+    for axes, unit, area in zip(rows, units, (each[part] for each in marks), strict=True):
         values = reading.h if unit.source == "h" or reading.c is None else reading.c
-        marks = properties[unit.property](reading.tokens)[part].astype(float)
         behind = axes.twinx()
-        behind.fill_between(range(len(marks)), marks, step="mid", color="C1", alpha=0.25)
-        behind.set(yticks=[], ylim=(0, 1.1 * max(marks.max(), 1e-9)))
+        behind.fill_between(range(len(area)), area, step="mid", color="C1", alpha=0.25)
+        behind.set(yticks=[], ylim=(0, 1.1 * max(area.max(), 1e-9)))
         axes.plot(values[part, unit.unit])
-        axes.set_title(f"{unit.source}[{unit.unit}] and {unit.property}", fontsize=9)
+        axes.set_title(f"{unit.source}[{unit.unit}] and {unit.property}", fontsize=9, parse_math=False)
         _name_tokens(axes, reading.tokens[part])
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     write_whole(location, png(figure))
 
 

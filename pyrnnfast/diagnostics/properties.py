@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from pyrnnfast import validation
 from pyrnnfast._types import Array
 
 OPENING, CLOSING = "([{", ")]}"
@@ -68,3 +69,30 @@ PROPERTIES: dict[str, Property] = {
     "upper case": upper_case,
 }
 """Those that `find_units` looks for by default."""
+
+
+def checked(properties: Mapping[str, Property]) -> Mapping[str, Property]:
+    """Return the properties; raise TypeError when they are no mapping."""
+    if not isinstance(properties, Mapping):
+        raise TypeError(f"properties must be functions by name, got {type(properties).__name__}")
+    return properties
+
+
+def mark(properties: Mapping[str, Property], name: str, tokens: Sequence[str]) -> Array:
+    """Return what the property of this name is at M tokens, [M], of bool or float64.
+
+    Raises TypeError and ValueError where properties are no mapping, have none of this name, or one that is no
+    function or gives something else.
+    """
+    if name not in checked(properties):
+        raise ValueError(f"properties must have {name!r}, got {', '.join(map(repr, properties)) or 'none'}")
+    function = properties[name]
+    if not callable(function):
+        raise TypeError(f"the property {name!r} must be a function, got {type(function).__name__}")
+    values = validation.from_any(f"what the property {name!r} gives", function(tokens))
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"what the property {name!r} gives must be bool or numbers, got {values.dtype}")
+    validation.fits(f"what the property {name!r} gives", values, (len(tokens),))
+    if not np.isfinite(values).all():
+        raise ValueError(f"what the property {name!r} gives must be finite, got infinity or NaN")
+    return values if values.dtype == bool else values.astype(np.float64)

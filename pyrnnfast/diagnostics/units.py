@@ -9,7 +9,7 @@ import numpy as np
 
 from pyrnnfast import validation
 from pyrnnfast._types import Array
-from pyrnnfast.diagnostics.properties import PROPERTIES, Property
+from pyrnnfast.diagnostics.properties import PROPERTIES, Property, checked, mark
 from pyrnnfast.diagnostics.reading import Reading
 
 
@@ -63,8 +63,8 @@ def find_units(
     among = slice(first, None if unit is None else first + 1)
     halves = slice(total // 2), slice(total // 2, None)
     found = []
-    for name, function in properties.items():
-        marks = np.concatenate([function(each.tokens) for each in readings])
+    for name in checked(properties):
+        marks = np.concatenate([mark(properties, name, each.tokens) for each in readings])
         if any(marks[half].min() == marks[half].max() for half in halves):
             continue
         measure = "AUC" if marks.dtype == bool else "correlation"

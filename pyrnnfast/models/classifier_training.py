@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from pyrnnfast import validation
 from pyrnnfast._types import Array, Integers
 from pyrnnfast.text import BucketedBatches, Examples
-from pyrnnfast.training import ExampleTask, RunOptions, Trainer
+from pyrnnfast.training import ExampleTask, RunOptions, Trainer, checkpoint
 
 if TYPE_CHECKING:
     from pyrnnfast.models.text_classifier import TextClassifier
@@ -112,8 +111,8 @@ def prepare(
     batches = LabelledBatches(model, train, batch, weights)
     held_out = LabelledBatches(model, valid, batch, weights) if len(valid) else None
     recipe = {
-        "examples": _digest(train),
-        "held-out examples": _digest(valid),
+        "examples": _named(train),
+        "held-out examples": _named(valid),
         "unit": model.vocabulary.unit,
         "batch": batch,
         "class weights": None if weights is None else weights.tolist(),
@@ -122,9 +121,6 @@ def prepare(
     return model.trainer(ExampleTask(model, batches, held_out, options.model, seed), options, recipe)
 
 
-def _digest(examples: Examples) -> str:
-    """Name examples by their contents."""
-    digest = hashlib.sha256()
-    for pair in zip(examples.texts, examples.labels, strict=True):
-        digest.update(repr(pair).encode())
-    return f"{len(examples)} texts, sha256 {digest.hexdigest()[:12]}"
+def _named(examples: Examples) -> str:
+    parts = (repr(pair).encode() for pair in zip(examples.texts, examples.labels, strict=True))
+    return checkpoint.digest(f"{len(examples)} texts", parts)

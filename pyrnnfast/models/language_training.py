@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from pyrnnfast import validation
 from pyrnnfast._types import Array, Integers, State
 from pyrnnfast.models import language_use
 from pyrnnfast.text import ContiguousWindows
-from pyrnnfast.training import RunOptions, Trainer
+from pyrnnfast.training import RunOptions, Trainer, checkpoint
 from pyrnnfast.training.files import Location
 
 if TYPE_CHECKING:
@@ -172,14 +171,13 @@ def prepare(
     if held_out is not None and held_out.size < 2:
         raise ValueError(f"the held-out text must have at least one token, got {valid!r}")
     recipe = {
-        "text": _digest(ids),
-        "held-out text": "" if held_out is None else _digest(held_out),
+        "text": _named(ids),
+        "held-out text": "" if held_out is None else _named(held_out),
         "batch": batch,
         "window": window,
     }
     return model.trainer(StreamTask(model, ids, held_out, batch, window, options.model), options, recipe)
 
 
-def _digest(ids: Integers) -> str:
-    """Name a stream of ids by its contents."""
-    return f"{ids.size - 1} tokens, sha256 {hashlib.sha256(ids.tobytes()).hexdigest()[:12]}"
+def _named(ids: Integers) -> str:
+    return checkpoint.digest(f"{ids.size - 1} tokens", [ids.tobytes()])

@@ -21,7 +21,7 @@ class Report:
     """
 
     loss: float
-    """Mean over the examples, in nats."""
+    """Mean over the examples, in nats; of several labels each over the decisions, a text and a label each."""
     accuracy: float
     """The share of examples whose label, or whose whole set of labels, was found."""
     f1: float
@@ -35,9 +35,9 @@ class Report:
     f1_by_label: list[float]
     support: list[int]
     """The number of examples with each label."""
-    confusion: list[Any]
+    confusion: list[Any] | None
     """[K, K]: how many of row's label were taken for column's. Of several labels each: [K, 2, 2], for each
-    label whether an example has it, and whether it was found."""
+    label whether an example has it, and whether it was found. None when it was not asked for."""
     examples: int
     examples_per_second: float
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from pyrnnfast import validation
 from pyrnnfast._types import Integers
-from pyrnnfast.text import BucketedBatches, Labels, Sentence
+from pyrnnfast.text import BucketedBatches, Labels, Sentence, examples
 from pyrnnfast.text.batching import Ragged
-from pyrnnfast.training import ExampleTask, RunOptions, Trainer
+from pyrnnfast.training import ExampleTask, RunOptions, Trainer, checkpoint
 
 if TYPE_CHECKING:
     from pyrnnfast.models.sequence_tagger import SequenceTagger
@@ -95,7 +94,7 @@ def prepare(
         if model.intents is not None and sentence.intent is not None:
             model.intents.number(sentence.place, sentence.intent, "intent")
     held_out = TaggedBatches(model, valid, batch) if valid else None
-    recipe = {"sentences": _digest(train), "held-out sentences": _digest(valid), "batch": batch}
+    recipe = {"sentences": _named(train), "held-out sentences": _named(valid), "batch": batch}
     seed = int(model.rng.integers(2**63, dtype=np.int64))
     task = ExampleTask(model, TaggedBatches(model, train, batch), held_out, options.model, seed)
     return model.trainer(task, options, recipe)
@@ -103,17 +102,10 @@ def prepare(
 
 def split(sentences: Sequence[Sentence], holdout: float) -> tuple[list[Sentence], list[Sentence]]:
     """Return (what to train on, a share `holdout` drawn at random): the same for as many sentences."""
-    order = np.random.default_rng(0).permutation(len(sentences))
-    held_out = set(order[: int(len(sentences) * holdout)].tolist())
-    parts: tuple[list[Sentence], list[Sentence]] = ([], [])
-    for i, sentence in enumerate(sentences):
-        parts[i in held_out].append(sentence)
-    return parts
+    train, held_out = ([sentences[i] for i in part] for part in examples.split(len(sentences), holdout))
+    return train, held_out
 
 
-def _digest(sentences: Sequence[Sentence]) -> str:
-    """Name sentences by their contents."""
-    digest = hashlib.sha256()
-    for sentence in sentences:
-        digest.update(repr(sentence[:3]).encode())
-    return f"{len(sentences)} sentences, sha256 {digest.hexdigest()[:12]}"
+def _named(sentences: Sequence[Sentence]) -> str:
+    parts = (repr(sentence[:3]).encode() for sentence in sentences)
+    return checkpoint.digest(f"{len(sentences)} sentences", parts)

@@ -30,9 +30,9 @@ class TagReport:
     slot_precision: float
     slot_recall: float
     intent_accuracy: float | None
-    """None for a model without intents."""
+    """Of the sentences that have one; None when none has, and for a model without intents."""
     sentence_accuracy: float
-    """The share of sentences with all tags, and the intent, right."""
+    """The share of sentences with all tags, and the intent where there is one, right."""
     sentences: int
     tokens_per_second: float
 
@@ -77,13 +77,14 @@ def evaluate(model: SequenceTagger, sentences: Any) -> TagReport:
     seconds = max(time.perf_counter() - before, 1e-9)
     tags = [[list(each.tags) for each in part] for part in (true, found)]
     pairs = list(zip(true, found, strict=True))
-    intents = [model.intents is None or a.intent == b.intent for a, b in pairs]
-    whole = [right and a.tags == b.tags for right, (a, b) in zip(intents, pairs, strict=True)]
+    any_intent = model.intents is None
+    intents = [a.intent == b.intent for a, b in pairs if not any_intent and a.intent is not None]
+    whole = [a.tags == b.tags and (any_intent or a.intent in (None, b.intent)) for a, b in pairs]
     return TagReport(
         slot_f1=float(metrics.f1_score(*tags, zero_division=0)),
         slot_precision=float(metrics.precision_score(*tags, zero_division=0)),
         slot_recall=float(metrics.recall_score(*tags, zero_division=0)),
-        intent_accuracy=None if model.intents is None else float(np.mean(intents)),
+        intent_accuracy=float(np.mean(intents)) if intents else None,
         sentence_accuracy=float(np.mean(whole)),
         sentences=len(true),
         tokens_per_second=sum(len(each.words) for each in true) / seconds,

@@ -303,27 +303,28 @@ class TextClassifier(Model):
         """
         return self.evaluate_examples(given_examples("", texts, labels, self.multilabel))
 
-    def evaluate_examples(self, examples: Examples) -> Report:
-        """Do the same for examples that are read already."""
+    def evaluate_examples(self, examples: Examples, *, confusion: bool = True) -> Report:
+        """Do the same for examples that are read already; confusion: whether to count the pairs of labels."""
         if not len(examples):
             raise ValueError("there must be at least one example, got none")
         marks = classifier_training.targets(self, examples)
         before = time.perf_counter()
         logits = self._logits(examples.texts)
         seconds = max(time.perf_counter() - before, 1e-9)
+        counts: list[Any] | None = None
         if self.multilabel:
             found, true = self._normalized(logits) > 0.5, marks > 0
-            confusion = confusion_of_several(found, true)
+            counts = confusion_of_several(found, true)
         else:
             each = np.arange(len(self.labels))
             numbers = logits.argmax(axis=1)
             found, true = numbers[:, None] == each, marks[:, None] == each
-            confusion = confusion_of_one(numbers, marks, len(self.labels))
+            counts = confusion_of_one(numbers, marks, len(self.labels)) if confusion else None
         return Report(
             loss=self._entropy(logits, marks, None)[0],
             **scores(found, true),
             labels=self.labels.values,
-            confusion=confusion,
+            confusion=counts,
             examples=len(examples),
             examples_per_second=len(examples) / seconds,
         )

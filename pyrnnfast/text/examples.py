@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from pyrnnfast._types import Integers
 from pyrnnfast.text.reading import Location, read_table
 
 Label = str | int | float | bool
+UNORDERED = (Set, Mapping)
+"""No lists: nothing says which of theirs belongs to which."""
 
 
 class Labels:
@@ -23,7 +25,7 @@ class Labels:
     """
 
     def __init__(self, labels: Iterable[Any]) -> None:
-        if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+        if isinstance(labels, (str, bytes, *UNORDERED)) or not isinstance(labels, Iterable):
             raise TypeError(f"labels must be a list of labels, got {type(labels).__name__}")
         self.values = tuple(as_label(f"labels[{i}]", label) for i, label in enumerate(labels))
         self._numbers = {_key(label): number for number, label in enumerate(self.values)}
@@ -88,9 +90,18 @@ class Examples:
 
     def split(self, holdout: float) -> tuple[Examples, Examples]:
         """Return (those to train on, a share `holdout` drawn at random): the same for equal examples."""
-        order = np.random.default_rng(0).permutation(len(self))
-        cut = int(len(self) * holdout)
-        return self.take(np.sort(order[cut:])), self.take(np.sort(order[:cut]))
+        train, held_out = split(len(self), holdout)
+        return self.take(train), self.take(held_out)
+
+
+def split(count: int, holdout: float) -> tuple[Integers, Integers]:
+    """Return the numbers of the examples to train on, and of a share that is held out, each in order.
+
+    count: how many there are. holdout: the share, drawn at random, the same for as many.
+    """
+    order = np.random.default_rng(0).permutation(count)
+    cut = int(count * holdout)
+    return np.sort(order[cut:]), np.sort(order[:cut])
 
 
 def given_examples(name: str, texts: Any, labels: Any, several: bool) -> Examples:
@@ -100,7 +111,7 @@ def given_examples(name: str, texts: Any, labels: Any, several: bool) -> Example
     Raises TypeError and ValueError for a wrong type, a text of white space only, or different numbers.
     """
     checked = given_texts(f"{name}texts", texts)
-    if isinstance(labels, (str, bytes)) or not hasattr(labels, "__len__"):
+    if isinstance(labels, (str, bytes, *UNORDERED)) or not hasattr(labels, "__len__"):
         raise TypeError(f"{name}labels must be a list, got {type(labels).__name__}")
     if len(checked) != len(labels):
         raise ValueError(f"{name}labels must be {len(checked)}, one for each text, got {len(labels)}")
@@ -111,7 +122,7 @@ def given_examples(name: str, texts: Any, labels: Any, several: bool) -> Example
 
 def given_texts(name: str, texts: Any) -> list[str]:
     """Return a list of texts that a caller hands in; raises as `checked_text`."""
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
+    if isinstance(texts, (str, bytes, *UNORDERED)) or not hasattr(texts, "__len__"):
         raise TypeError(f"{name} must be a list, got {type(texts).__name__}")
     return [checked_text(f"{name}[{i}]", text) for i, text in enumerate(texts)]
 
@@ -145,8 +156,8 @@ def read_examples(
 
     text, label: the columns. several: whether a row has any number of labels: a list in JSON, and in CSV and
     TSV the cell's parts between separators.
-    Raises OSError and ValueError as `read_table`, and ValueError for a text of white space only, a label that
-    is empty or none.
+    Raises OSError, ValueError and TypeError as `read_table`, and ValueError for a text of white space only, a
+    label that is empty or none.
     """
     texts, labels, places = [], [], []
     for place, cells in read_table(location, (text, label)):

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pyrnnfast import validation
+
 Location = str | os.PathLike[str]
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".jsonl": None, ".ndjson": None, ".json": None}
 """The delimiter of each kind of table; None for JSON lines."""
@@ -57,10 +59,12 @@ def read_table(location: Location, columns: Sequence[str]) -> list[Record]:
     columns: those that are wanted, by name; a table has other ones too. For CSV and TSV the first line names
     the columns, unless those wanted are numbers, 1 for the first: then there is no such line.
     CSV: RFC 4180, with quotes. TSV: a line is a row, quotes are characters. JSON lines: each an object.
-    Blank lines are left out.
+    Empty lines are left out.
     Returns the rows, at least one, with the wanted columns. Raises OSError when the file cannot be read,
-    ValueError that names file and line for a bad row, a column that is missing, and a file of another kind.
+    ValueError that names file and line for a bad row, a column that is missing, and a file of another kind,
+    TypeError when columns are no list of strings.
     """
+    validation.listed("columns", columns, str, "a list of strings, names or numbers")
     suffix = Path(location).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{location}: must be a table whose name ends in {', '.join(SUFFIXES)}")
@@ -96,7 +100,7 @@ def _taken(record: Record, columns: Sequence[str]) -> Record:
 
 
 def _rows(location: Location, text: str, delimiter: str) -> Iterator[tuple[str, list[str]]]:
-    """Give place and cells of each row that is not blank."""
+    """Give place and cells of each row that is not an empty line."""
     before = csv.field_size_limit(LONGEST_CELL)
     lines = io.StringIO(text)
     if delimiter == ",":
@@ -112,7 +116,7 @@ def _rows(location: Location, text: str, delimiter: str) -> Iterator[tuple[str, 
                 return
             except csv.Error as error:
                 raise ValueError(f"{place}: is no row of a table ({error})") from None
-            if len(cells) > 1 or any(cell.strip() for cell in cells):
+            if cells:
                 yield place, cells
     finally:
         csv.field_size_limit(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from pyrnnfast.text.examples import UNORDERED
 from pyrnnfast.text.reading import Location, read_text
 
 ARROW = " <=> "
@@ -124,7 +125,7 @@ def given_sentences(name: str, sentences: Any) -> list[Sentence]:
 
     Raises TypeError and ValueError as `checked_sentence`.
     """
-    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
+    if isinstance(sentences, (str, *UNORDERED)) or not isinstance(sentences, Iterable):
         raise TypeError(f"{name} must be a list, got {type(sentences).__name__}")
     found = []
     for i, each in enumerate(sentences):

@@ -4,9 +4,10 @@ from pyrnnfast.training.budget import Budget
 from pyrnnfast.training.checkpoint import Checkpoint
 from pyrnnfast.training.examples import Batches, ExampleTask, Learner, mean_loss
 from pyrnnfast.training.options import RunOptions
+from pyrnnfast.training.progress import Callback, Outcome, Progress
 from pyrnnfast.training.report import History, Row, plot, read_csv
 from pyrnnfast.training.tensorboard import TensorBoard
-from pyrnnfast.training.trainer import Callback, Outcome, Progress, Task, Trainer
+from pyrnnfast.training.trainer import Task, Trainer
 
 __all__ = [
     "Batches",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,14 @@ def unpack_state(state: Any) -> Any:
     if isinstance(state, dict):
         return {name: unpack_state(value) for name, value in state.items()}
     return state
+
+
+def digest(told: str, parts: Iterable[bytes]) -> str:
+    """Name data by their contents, for a recipe: `told`, and a digest of all parts."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part)
+    return f"{told}, sha256 {whole.hexdigest()[:12]}"
 
 
 def set_generator(rng: np.random.Generator, state: Any, location: Location) -> None:

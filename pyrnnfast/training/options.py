@@ -12,7 +12,7 @@ from pyrnnfast import validation
 from pyrnnfast.training import checkpoint
 from pyrnnfast.training.budget import Budget
 from pyrnnfast.training.files import Location, check_writable
-from pyrnnfast.training.trainer import Callback
+from pyrnnfast.training.progress import Callback
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import IO
 
+from pyrnnfast._figure import figure_class, png
 from pyrnnfast.training.files import Location, resolve, write_whole
 
 
@@ -119,13 +120,11 @@ def plot(rows: list[Row], location: Location, title: str = "", per: str = "token
     written.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        figure = figure_class()(figsize=(7, 4.5), layout="constrained")
     except ImportError:
         return False
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="step", ylabel=f"loss, nats per {per}", title=title)
+    axes = figure.add_subplot(xlabel="step", ylabel=f"loss, nats per {per}")
+    axes.set_title(title, parse_math=False)
     stride = max(1, len(rows) // 400)
     means = [rows[i : i + stride] for i in range(0, len(rows), stride)]
     axes.plot(
@@ -139,7 +138,5 @@ def plot(rows: list[Row], location: Location, title: str = "", per: str = "token
         axes.plot(*zip(*checked, strict=True), "o-", markersize=3, label="held out")
     axes.grid(alpha=0.3)
     axes.legend()
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    write_whole(location, image.getvalue())
+    write_whole(location, png(figure))
     return True

@@ -7,7 +7,7 @@ from typing import Any
 from pyrnnfast import validation
 from pyrnnfast.training.budget import Budget
 from pyrnnfast.training.files import Location
-from pyrnnfast.training.trainer import Callback, Progress
+from pyrnnfast.training.progress import Callback, Progress
 
 
 class TensorBoard(Callback):

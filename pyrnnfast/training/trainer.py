@@ -10,11 +10,12 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from pyrnnfast import validation
 from pyrnnfast._types import Array
 from pyrnnfast.clipping import clip_grad_norm_
 from pyrnnfast.layers.module import Module
@@ -24,6 +25,7 @@ from pyrnnfast.training.budget import WARMUP, Budget
 from pyrnnfast.training.checkpoint import Checkpoint
 from pyrnnfast.training.files import Location
 from pyrnnfast.training.interrupt import StopFlag, stop_on_signals
+from pyrnnfast.training.progress import Callback, Outcome, Progress
 from pyrnnfast.training.report import History, Row
 
 MOST_SKIPPED = 20
@@ -52,52 +54,6 @@ class Task(Protocol):
 
     def save(self) -> None:
         """Write the model with the module's weights of now, whole or not at all."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    fraction: float = 0.0
-    """Of the budget, 0 to 1."""
-    loss: float = math.nan
-    """Of the latest step."""
-    valid_loss: float | None = None
-    """Of the latest validation."""
-    best_loss: float | None = None
-    """The smallest validation loss."""
-    best_step: int = 0
-    learning_rate: float = 0.0
-    tokens_per_second: float = 0.0
-    """While training, since this run or its resumption began."""
-
-
-class Callback:
-    """Is told how the run goes; a subclass overrides what it wants to know."""
-
-    def on_start(self, progress: Progress, budget: Budget) -> None:
-        """Training begins or goes on."""
-
-    def on_step(self, progress: Progress) -> None:
-        """A step was made."""
-
-    def on_validation(self, progress: Progress) -> None:
-        """A validation was made (or, without held-out data, it would have been); time for samples."""
-
-    def on_end(self, progress: Progress, reason: str) -> None:
-        """Training ended: reason is "done", "stopped" (asked to) or "early stop"."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What `Trainer.run` returns."""
-
-    progress: Progress
-    reason: str
-    """"done", "stopped" or "early stop"."""
 
 
 class Trainer:
@@ -150,7 +106,7 @@ class Trainer:
         """Go on from a checkpoint.
 
         best: the weights of the best validation so far. Raises ValueError when the recipe differs or the
-        checkpoint is not of this task.
+        checkpoint is damaged or not of this task.
         """
         changed = [name for name, value in self.recipe.items() if state.recipe.get(name) != value]
         if changed:
@@ -159,16 +115,16 @@ class Trainer:
             )
             raise ValueError(f"cannot go on with another recipe: {told}")
         try:
-            reached = dict(state.progress)
-            self._waiting = int(reached.pop("waiting"))
-            del reached["budget"]
-            progress = Progress(**reached)
+            self._waiting = validation.integer("waiting", state.progress["waiting"], 0)
+            progress = Progress.of_checkpoint(state.progress)
             weights, optimizer, task = (state.parts[part] for part in ("weights", "optimizer", "task"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self.checkpoint}: is damaged: {error} is missing or wrong") from None
-        self.task.module.load_state_dict(weights)
-        self.optimizer.load_state_dict(optimizer)
-        self.task.load_state_dict(task)
+            self.task.module.load_state_dict(weights)
+            self.optimizer.load_state_dict(optimizer)
+            self.task.load_state_dict(task)
+        except KeyError as error:
+            raise ValueError(f"{self.checkpoint}: is damaged: {error} is missing") from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.checkpoint}: is damaged: {error}") from None
         if self.rng is not None:
             checkpoints.set_generator(self.rng, state.generator, self.checkpoint or "the checkpoint")
         if progress.best_loss is not None:
@@ -188,7 +144,7 @@ class Trainer:
         The first Ctrl-C or SIGTERM ends the run after the step that is being made, with all saved; a second
         one raises KeyboardInterrupt. In the end the module has the weights of the best validation.
         Warns when it diverged to numbers that are finite but worse than nothing: when the mean loss of the
-        last tenth of more than 20 steps is above that of the first step.
+        last tenth of more than 20 steps is above that of the first step, and per token too.
         """
         self.task.module.train()
         for callback in self.callbacks:
@@ -207,10 +163,13 @@ class Trainer:
         return Outcome(self.progress, reason)
 
     def _warn_of_divergence(self) -> None:
-        losses = [row.loss for row in self.history.rows]
-        if len(losses) > WARMUP:
-            first, last = losses[0], float(np.mean(losses[-len(losses) // 10 :]))
-            if not last <= first:
+        rows = self.history.rows
+        if len(rows) > WARMUP and rows[0].step == 1:
+            count = -(-len(rows) // 10)
+            first, last = rows[0].loss, float(np.mean([row.loss for row in rows[-count:]]))
+            tokens = (rows[-1].tokens - rows[-1 - count].tokens) / count
+            # The loss of a whole sentence grows with its words, and batches are of near lengths.
+            if not last <= first * max(1.0, tokens / max(rows[0].tokens, 1)):
                 warnings.warn(
                     f"training diverged: its loss ended at {last:.4g}, the first step's was {first:.4g}; "
                     f"try a smaller learning rate than {self.peak:g}",
