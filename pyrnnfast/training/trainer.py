@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pyrnnfast import validation
 from pyrnnfast._types import Array
 from pyrnnfast.clipping import clip_grad_norm_
 from pyrnnfast.layers.module import Module
@@ -107,11 +108,12 @@ class Trainer:
     clip: the largest norm of all gradients (Pascanu et al. 2013); infinity for none. A step whose gradients
     are not finite is left out; 20 in a row raise ValueError.
     valid_every: steps between validations; None, for a budget of time only: 15 over the run.
-    patience: end after so many validations without a new best; None for never.
+    patience: end after so many validations without a new best; None for never, or as a resumed run had it.
     rng: the generator whose state goes into checkpoints. history: takes a row for each step.
     checkpoint: the file that a run is resumed from, written at each validation and at the end; None for none.
     recipe: JSON values that must be the same when a run is resumed. reserve: seconds of the budget that the
-    caller needs after the run. started: the `time.monotonic()` from which the budget's time counts.
+    caller needs after the run. validations: how often the held-out data are read in the end, by the caller
+    too. started: the `time.monotonic()` from which the budget's time counts.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class Trainer:
         recipe: dict[str, Any] | None = None,
         callbacks: Sequence[Callback] = (),
         reserve: float = 0.0,
+        validations: int = 1,
         started: float | None = None,
     ) -> None:
         if budget.minutes is None and valid_every is None:
@@ -143,7 +146,7 @@ class Trainer:
         self._best: dict[str, Array] | None = None
         self._waiting = self._skipped = 0
         self._reserve, self._began = reserve, time.monotonic() if started is None else started
-        self._validation_seconds = 0.0
+        self._validations, self._validation_seconds = validations, 0.0
         self._trained_tokens, self._trained_seconds = 0, 0.0
 
     def resume(self, state: Checkpoint, best: dict[str, Array]) -> None:
@@ -161,6 +164,9 @@ class Trainer:
         try:
             reached = dict(state.progress)
             self._waiting = int(reached.pop("waiting"))
+            patience = reached.pop("patience", None)
+            if self.patience is None and patience is not None:
+                self.patience = validation.integer("patience", patience, 1)
             del reached["budget"]
             progress = Progress(**reached)
             weights, optimizer, task = (state.parts[part] for part in ("weights", "optimizer", "task"))
@@ -216,6 +222,10 @@ class Trainer:
                     f"try a smaller learning rate than {self.peak:g}",
                     stacklevel=3,
                 )
+
+    def can_validate(self) -> bool:
+        """Whether there is time left to read the held-out data once more, and nobody asked to stop."""
+        return not self._out_of_time(self._validation_seconds)
 
     # --- One turn
 
@@ -304,12 +314,12 @@ class Trainer:
         """Wall time of the run, that before its resumption included."""
         return time.monotonic() - self._began
 
-    def _out_of_time(self) -> bool:
-        return self.stop.requested or self._seconds() > self.budget.seconds - self._reserve
+    def _out_of_time(self, more: float = 0.0) -> bool:
+        return self.stop.requested or self._seconds() + more > self.budget.seconds - self._reserve
 
     def _kept_back(self) -> float:
-        """Seconds at the end that are not for training: a validation, and what the caller needs."""
-        return self._reserve + 1.2 * self._validation_seconds
+        """Seconds at the end that are not for training: validations, and what the caller needs."""
+        return self._reserve + 1.2 * self._validations * self._validation_seconds
 
     def _save(self) -> None:
         """Write the model with its best weights, the losses, then the checkpoint with the weights of now."""
@@ -329,5 +339,5 @@ class Trainer:
         }
         generator: Any = None if self.rng is None else self.rng.bit_generator.state
         reached = {name: value for name, value in asdict(self.progress).items() if name != "loss"}
-        reached |= {"waiting": self._waiting, "budget": self.budget.to_json()}
+        reached |= {"waiting": self._waiting, "patience": self.patience, "budget": self.budget.to_json()}
         checkpoints.save(self.checkpoint, Checkpoint(reached, self.recipe, generator, parts))
