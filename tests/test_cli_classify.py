@@ -80,7 +80,25 @@ def test_train_predict_evaluate(folder: Path) -> None:
     assert run("predict", "m.safetensors", "lines.txt")[0] == "good\nbad\n"
     line = json.loads(run("predict", "m.safetensors", "--text", "ugly", "--json")[0])
     assert line["label"] == "bad"
-    assert sum(line["probabilities"].values()) == pytest.approx(1)
+    assert [each["label"] for each in line["probabilities"]] == ["bad", "good"]
+    assert sum(each["probability"] for each in line["probabilities"]) == pytest.approx(1)
+
+
+def test_labels_that_are_spelled_alike(folder: Path) -> None:
+    lines = [json.dumps({"text": text, "label": 1 if label == "bad" else "1"}) for text, label in rows(40, 3)]
+    Path("ones.jsonl").write_text("\n".join(lines))
+    run("train", "ones.jsonl", *TINY, "--steps", 1, "--model", "m")
+    line = json.loads(run("predict", "m", "--text", "ugly", "--json")[0])
+    assert {repr(each["label"]) for each in line["probabilities"]} == {"1", "'1'"}
+    told = fails("train", "ones.jsonl", *TINY, "--class-weights", "1=2", "--model", "n")
+    assert "--class-weights cannot tell labels apart that are spelled alike, got '1'" in told
+
+
+def test_a_vocabulary_of_as_many_tokens_as_were_asked_for(folder: Path) -> None:
+    run("train", "train.csv", *TINY, "--steps", 1, "--vocabulary", 2, "--model", "m")
+    assert len(TextClassifier.load("m").vocabulary.tokens) == 2
+    words = TextClassifier.from_examples(["a b", "a c"], [1, 2], max_size=1, unit="word").vocabulary
+    assert words.tokens == ("a",)
 
 
 def test_it_goes_on(folder: Path) -> None:
@@ -143,9 +161,16 @@ def test_the_confusion_matrix_of_many_labels_is_not_printed(folder: Path) -> Non
         (["train", "train.csv", "--cell", "x"], "cell must be one of lstm"),
         (["train", "train.csv", "--unit", "x"], "unit must be one of char, word"),
         (["train", "train.csv", "--pooling", "x"], "pooling must be one of mean"),
-        (["train", "train.csv", "--hidden", 10**7], "must fit this machine's memory"),
+        (["train", "train.csv", "--hidden", 10**7], "take a smaller --hidden"),
         (["train", "train.csv", "--class-weights", "x=1"], "--class-weights must be"),
         (["train", "train.csv", "--class-weights", "good=x"], "--class-weights must be"),
+        (
+            ["train", "train.csv", "--class-weights", "good=0,bad=0"],
+            "class_weights must be above 0 for a label",
+        ),
+        (["train", "train.csv", "--separator", ""], "--separator must have at least one character, got ''"),
+        (["train", "none.csv", "--multilabel"], "none.csv: must have at least one label, got none"),
+        (["train", "absent.csv", "--vocabulary", 0], "vocabulary must be an integer of at least 1, got 0"),
         (["train", "train.csv", "--model", "train.csv", "--force"], "would overwrite a text that is read"),
         (["train", "train.csv", "--resume"], "classifier.safetensors: is not there"),
         (["predict", "absent", "a.txt"], "absent: No such file"),
@@ -163,6 +188,7 @@ def test_bad_input(folder: Path, words: list[Any], told: str) -> None:
     Path("a.txt").write_text("fine\n \n")
     Path("bad.csv").write_text("text,label\na,b\nc\n")
     Path("blank.csv").write_text('text,label\n" ",b\n')
+    Path("none.csv").write_text("text,label\n" + "a,\n" * 20)
     Path("unseen.csv").write_text("text,label\na,unseen\n")
     TextClassifier.from_examples(["a", "b"], ["x", "y"], hidden=2, embedding=2, rng=0).save("m")
     assert told in fails(*words)
@@ -173,3 +199,8 @@ def test_tensorboard_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     told = fails("train", "train.csv", "--tensorboard", "log")
     assert not Path("log").exists()
     assert 'pip install "pyrnnfast[tensorboard]"' in told
+
+
+def test_a_folder_of_logs_that_cannot_be_written_is_told_at_once(folder: Path) -> None:
+    require("tensorboardX")
+    assert "test.jsonl: File exists" in fails("train", "absent.csv", "--tensorboard", "test.jsonl")

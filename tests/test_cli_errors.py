@@ -9,7 +9,6 @@ import pytest
 from conftest import require
 
 from pyrnnfast.models import LanguageModel
-from pyrnnfast.models.stacks import CELLS
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import checkpoint
 
@@ -25,6 +24,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     LanguageModel(Vocabulary.from_text(TEXT), hidden=4, embedding=3, rng=0).save("good.safetensors")
+    words = Vocabulary.from_text(TEXT, unit="word")
+    LanguageModel(words, hidden=4, embedding=3, rng=0).save("words.safetensors")
+    (tmp_path / "spaces.txt").write_text(" \t ", encoding="utf-8")
     (tmp_path / "truncated").write_bytes((tmp_path / "good.safetensors").read_bytes()[:-10])
     (tmp_path / "other.txt").write_text(TEXT[::-1], encoding="utf-8")
     (tmp_path / "empty.txt").write_bytes(b"")
@@ -67,7 +69,7 @@ def fails(folder: Path, words: list[object]) -> str:
         (["train", "bom.txt"], "is empty but for a byte order mark"),
         (["train", "latin.txt"], "not UTF-8 text (byte 0xdf at 4); convert it, for example: iconv"),
         (["train", "utf16.txt"], "not UTF-8 text (byte 0xff at 0)"),
-        (["train", "short.txt"], "too short"),
+        (["train", "short.txt"], "too little data"),
         (
             ["train", "text.txt", "--window", 1000],
             "too short: it has 2160 tokens, and batch 32",
@@ -128,6 +130,7 @@ def fails(folder: Path, words: list[object]) -> str:
         (["evaluate", "good.safetensors", "latin.txt"], "not UTF-8"),
         (["evaluate", "text.txt", "text.txt"], "not a safetensors file"),
         (["evaluate", "truncated", "text.txt"], "truncated"),
+        (["evaluate", "words.safetensors", "spaces.txt"], "spaces.txt: text must have at least one token"),
         (["info", "more"], "unexpected extra argument"),
         (["translate"], "No such command 'translate'"),
         (["--loud"], "No such option"),
@@ -155,18 +158,9 @@ def test_options_are_refused_before_the_file_of_a_model(folder: Path, option: st
 
 
 def test_the_whole_model_must_fit_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 256}.__getitem__)
+    monkeypatch.setattr("pyrnnfast.validation.MEMORY", 2**20)
     wide = ["--hidden", 1, "--embedding", 4000, "--steps", 1]  # it is the embedding that is large
     assert "take a smaller --hidden" in fails(folder, ["train", "text.txt", *wide])
-
-
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("layers", [1, 3])
-def test_all_weights_are_counted(cell: str, layers: int) -> None:
-    from pyrnnfast.cli.train import _count_weights
-
-    network = LanguageModel(Vocabulary.from_text(TEXT), cell=cell, embedding=5, hidden=7, layers=layers)
-    assert _count_weights(cell, len(network.vocabulary), 5, 7, layers) == network.num_parameters()
 
 
 def test_every_output_is_protected(folder: Path) -> None:

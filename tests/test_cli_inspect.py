@@ -27,6 +27,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("lines.txt").write_text("a fine day\nthe worst film\n")
     Path("table.csv").write_text('words,n\n"a fine, day",1\nthe worst film,2\n')
     Path("same.txt").write_text("\n".join(["a"] * 8))
+    Path("spaces.txt").write_text(" \n\n ")
+    Path("short.txt").write_text("the")
     Path("blank.txt").write_text("a\n \nb\n")
     words = Vocabulary.from_text(TEXT)
     for cell in ("lstm", "rnn", "gru"):
@@ -113,6 +115,8 @@ def test_a_classifier_and_a_tagger(folder: Path) -> None:
     assert "shares of units and of 24 tokens" in out
     column = ["--text-column", "words"]
     assert "25 tokens" in run("classifier.safetensors", "table.csv", *column)[0]
+    Path("tagged.txt").write_text("a:O fine:B-x <=> go\nday:O bad:O film:O <=> go\n")
+    assert "5 tokens" in run("tagger.safetensors", "tagged.txt")[0]
     out, _ = run("tagger.safetensors", "lines.txt", "--html", "t.html")
     assert "6 tokens" in out
     assert "the worst film </pre>" in Path("t.html").read_text(encoding="utf-8").replace("</span>", "")
@@ -146,6 +150,8 @@ GRADIENTS = ["lstm.safetensors", "text.txt", "--what", "gradients"]
         (["lstm.safetensors", "folder"], "Is a directory"),
         (["classifier.safetensors", "blank.txt"], "blank.txt:2: the text must have more than white space"),
         (["classifier.safetensors", "table.csv"], "table.csv:1: has no column 'text'"),
+        (["lstm.safetensors", "spaces.txt"], "spaces.txt: the text must have more than white space"),
+        (["lstm.safetensors", "short.txt"], "short.txt: must have at least 4 tokens, got 3"),
         (
             ["lstm.safetensors", "text.txt", "--what", "weights"],
             "--what must be one of gradients, gates, units",
@@ -172,7 +178,7 @@ GRADIENTS = ["lstm.safetensors", "text.txt", "--what", "gradients"]
         ([*GRADIENTS, "--layer", 0], "--layer must not be given with --what gradients, got 0"),
         ([*GRADIENTS, "--reverse"], "--reverse must not be given with --what gradients"),
         ([*GRADIENTS, "--steps", 0], "--steps must be an integer of at least 1, got 0"),
-        ([*GRADIENTS, "--steps", 10**6], "text must have at least 2 * steps = 2000000 tokens"),
+        ([*GRADIENTS, "--steps", 10**6], "text.txt: text must have at least 2 * steps = 2000000 tokens"),
         ([*GRADIENTS, "--grad-clip", 0], "--grad-clip must be a finite number above 0, got 0"),
         (["tagger.safetensors", "text.txt", *GRADIENTS[2:]], "needs a language model, got a sequence tagger"),
         (["absent", "text.txt", "--html", "gru.safetensors"], "is there already; --force replaces it"),

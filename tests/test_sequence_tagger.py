@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def test_columns_with_and_without_intents(tmp_path: Path) -> None:
     [
         ("a:O <=> x\nb:O\n", "f:2: must end in <=> and an intent, got 'b:O'"),
         ("a:O <=> x\nb <=> x\n", "f:2: each word must be token:tag, got 'b'"),
+        ("a:O <=> x\n::O :O <=> x\n", "f:2: each word must be token:tag, got ':O'"),
         ("a:O <=> x\nb:Q <=> x\n", "f:2: a tag must be O, B-... or I-..., got 'Q'"),
         ("a O\nb NN O\n", "f:2: must have 2 columns as the first line, got 3"),
         ("a\nb\n", "f:1: must have at least 2 columns, got 1"),
@@ -295,6 +297,20 @@ def test_train_goes_on_and_predicts(folder: Path) -> None:
     assert run("predict", "m", "--text", "leave Rome on November")[0].endswith("<=> LEAVE\n")
     Path("lines.txt").write_text("arrive Paris\nleave Paris\n")
     assert "Paris:B-to" in run("predict", "m", "lines.txt")[0].splitlines()[0]
+
+
+def test_predict_reads_the_words_of_tagged_lines(folder: Path) -> None:
+    Path("lines.txt").write_text("\n".join(" ".join(each.words) for each in TRAIN))
+    out = run("predict", "m", "train.txt")[0]
+    assert out == run("predict", "m", "lines.txt")[0]
+    lines = [json.loads(line) for line in run("predict", "m", "train.txt", "--json")[0].splitlines()]
+    assert [tuple(line["words"]) for line in lines] == [each.words for each in TRAIN]
+    pairs = [zip(line["words"], line["tags"], strict=True) for line in lines]
+    tagged = [" ".join(f"{word}:{tag}" for word, tag in each) for each in pairs]
+    intents = [line["intent"] for line in lines]
+    assert [f"{a} <=> {b}" for a, b in zip(tagged, intents, strict=True)] == out.splitlines()
+    Path("bad.txt").write_text("a:O <=> x\nb\n")
+    assert "bad.txt:2: must end in <=> and an intent" in run("predict", "m", "bad.txt", code=2)[1]
 
 
 def test_evaluate_prints_two_lines(folder: Path) -> None:

@@ -30,3 +30,13 @@ def test_there_is_a_point_every_ten_steps_and_one_each_validation(tmp_path: Path
     content = file.read_bytes()
     assert content.count(b"learning_rate") == 2
     assert content.count(b"valid_loss") == 5
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+    require("tensorboardX")
+    TensorBoard(tmp_path / "new" / "log")
+    assert list((tmp_path / "new" / "log").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for bad in (tmp_path / "file", tmp_path / "file" / "log"):
+        with pytest.raises(OSError, match="file"):
+            TensorBoard(bad)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pyrnnfast.models import TextClassifier
     from pyrnnfast.text import Examples
 
-POOLINGS = ("mean", "last", "max", "attention")
 DEFAULTS: dict[str, Any] = {
     "cell": "gru",
     "embedding": 64,
@@ -31,16 +31,28 @@ DEFAULTS: dict[str, Any] = {
     "batch": 128,
     "lr": 1e-3,
 }
-WORDS: dict[str, Any] = {"unit": "char", "vocabulary": 5000}
+EPOCHS = 10
+VOCABULARY = 5000
+"""Of characters or words, besides those that stand for others."""
 LINES_EVERY = 100
 LABELS_SHOWN = 30
 """The most of a confusion matrix that is printed."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
+
+def _separating(text: str) -> str:
+    if not text:
+        raise ValueError("--separator must have at least one character, got ''")
+    return text
+
+
 TextColumn = Annotated[str, typer.Option(help="The texts' column: its name, or its number from 1.")]
 LabelColumn = Annotated[str, typer.Option(help="The labels' column: its name, or its number from 1.")]
-Separator = Annotated[str, typer.Option(help="What stands between the labels of a cell, with --multilabel.")]
+Separator = Annotated[
+    str,
+    typer.Option(callback=_separating, help="What stands between the labels of a cell, with --multilabel."),
+]
 
 
 @app.command()
@@ -69,7 +81,7 @@ def train(
     max_length: Annotated[int | None, typer.Option(help="Tokens of a text read.  [default: 600]")] = None,
     cell: Annotated[str | None, typer.Option(help=f"{shared.CELL_HELP}  [default: gru]")] = None,
     pooling: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(POOLINGS)}.  [default: mean]")
+        str | None, typer.Option(help=f"One of {', '.join(shared.POOLINGS)}.  [default: mean]")
     ] = None,
     embedding: Annotated[int | None, typer.Option(help="Numbers per token.  [default: 64]")] = None,
     hidden: Annotated[
@@ -87,98 +99,59 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train a classifier (bidirectional, pooled) on texts with labels; Ctrl-C saves it, --resume goes on."""
-    started = time.monotonic()
-    from pyrnnfast import validation
-    from pyrnnfast.models import classifier_training
-    from pyrnnfast.training import Budget, RunOptions, TensorBoard
-    from pyrnnfast.training.examples import example_budget
+    run = runs.Run(
+        dict(locals()),
+        files,
+        DEFAULTS,
+        new=("unit", "vocabulary", "lowercase"),
+        length={"epochs": EPOCHS},
+    )
+    from pyrnnfast.cli.progress import Display
+    from pyrnnfast.models import TextClassifier, classifier_training
+    from pyrnnfast.models.text_classifier import SPECIALS
+    from pyrnnfast.training.examples import epoch_steps
 
-    outputs = runs.outputs_of(model_name)
-    validation.integer("--seed", seed, 0)
-    given = {
-        "cell": cell,
-        "embedding": embedding,
-        "hidden": hidden,
-        "layers": layers,
-        "pooling": pooling,
-        "dropout": dropout,
-        "max_length": max_length,
-        "batch": batch,
-        "lr": lr,
-    }
-    words: dict[str, Any] = {"unit": unit, "vocabulary": vocabulary}
-    runs.check_together(
-        {"--epochs": epochs, "--minutes": minutes, "--steps": steps},
-        {"--valid": valid, "--holdout": holdout},
-        {"--resume": resume, "--force": force},
-        {"--resume": resume, "--unit": unit},
-        {"--resume": resume, "--vocabulary": vocabulary},
-        {"--resume": resume, "--lowercase": lowercase},
-    )
-    if epochs is not None or minutes is not None or steps is not None:
-        Budget(steps, minutes, epochs)
-    runs.check_values(
-        {**given, **words, "holdout": holdout, "patience": patience},
-        {"cell": shared.CELLS, "pooling": POOLINGS, "unit": ("char", "word")},
-    )
-    runs.check_outputs(outputs, [*files, *([valid] if valid else ())], resume, force)
-    logs = [] if tensorboard is None else [TensorBoard(tensorboard)]
     columns = {"text": text_column, "label": label_column, "several": multilabel, "separator": separator}
-    trained, held_out = _read(files, valid, 0.1 if holdout is None else holdout, columns)
+    trained, held_out = _read(files, valid, run.holdout, columns)
+    run.check_held_out(len(held_out), 1, "example")
     weights: str | dict[Any, float] | None = None
     if resume:
-        options, kept = runs.resumed(outputs[1], [*DEFAULTS, "class weights"], given)
-        if epochs is None and minutes is None and steps is None:
-            epochs, minutes, steps = (kept.get(name) for name in ("epochs", "minutes", "steps"))
-        network = _load(outputs[0])
+        network = TextClassifier.load(run.outputs[0])
         if network.multilabel != multilabel:
             begun = "with" if network.multilabel else "without"
             raise ValueError(f"the run was begun {begun} --multilabel and must go on so, got the opposite")
-        if options["class weights"]:
-            weights = dict(zip(network.labels.values, options["class weights"], strict=True))
+        if run.recipe.get("class weights"):
+            weights = dict(zip(network.labels.values, run.recipe["class weights"], strict=True))
     else:
-        options = {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
-        own = {name: value for name, value in options.items() if name not in ("batch", "lr")}
         seen = trained if valid is not None else _joined([trained, held_out])
-        words |= {name: WORDS[name] for name, value in words.items() if value is None}
-        words["lowercase"] = lowercase
-        network = _new(trained, seen, words, {**own, "multilabel": multilabel, "rng": seed})
+        if not any(seen.labels):
+            raise ValueError(f"{', '.join(map(str, files))}: must have at least one label, got none")
+        size = (vocabulary or VOCABULARY) + len(SPECIALS)
+        words = {"unit": unit or "char", "max_size": size, "lowercase": lowercase}
+        network = run.new(_smallest(trained.texts, seen, words, multilabel))
     if class_weights is not None:
         weights = _weights(class_weights, network)
-
-    from pyrnnfast.cli.progress import Display
-
-    console = runs.open_console()
-    display = Display(console, every=LINES_EVERY)
-    budget = example_budget(epochs, minutes, steps, len(trained), options["batch"])
+    display = Display(run.console, every=LINES_EVERY)
     trainer = classifier_training.prepare(
         network,
         trained,
         held_out,
-        batch=options["batch"],
+        batch=run.options["batch"],
         class_weights=weights,
-        options=RunOptions(
-            budget=budget,
-            lr=options["lr"],
-            valid_every=budget.epoch_steps,
-            patience=patience,
-            model=outputs[0],
-            history=outputs[2],
-            resume=resume,
-            callbacks=[display, *logs],
-            reserve=runs.reserve(),
-            started=started,
-        ),
+        options=run.training(display, epoch_steps(len(trained), run.options["batch"]), validations=2),
     )
-    console.print(
+    run.console.print(
         f"{', '.join(map(str, files))}: {len(trained):,} texts to train on, {len(held_out):,} held out, "
         f"{len(network.labels)} labels, {len(network.vocabulary.tokens):,} different "
         f"{network.vocabulary.unit}s; {network.cell}, {network.num_parameters():,} weights"
     )
-    runs.run(trainer, console, display, outputs, per="text and label" if multilabel else "text")
-    if len(held_out):
+
+    def score() -> str:
         found = network.evaluate_examples(held_out, confusion=False)
-        console.print(f"held out: accuracy {found.accuracy:.4f}, F1 {found.f1:.4f}")
+        return f"held out: accuracy {found.accuracy:.4f}, F1 {found.f1:.4f}"
+
+    each = "text and label" if multilabel else "text"
+    run.train(trainer, display, bool(len(held_out)), each, score if len(held_out) else None)
 
 
 @app.command()
@@ -192,16 +165,17 @@ def predict(
     text_column: TextColumn = "text",
     separator: Separator = "|",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines: label, and the probability of each label.")
+        bool, typer.Option("--json", help="Print JSON lines: the label, and each label with its probability.")
     ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Print the label of each text, one a line."""
+    from pyrnnfast.models import TextClassifier
     from pyrnnfast.text.examples import checked_text
 
     if (file is None) == (text is None):
         raise ValueError("give either FILE or --text")
-    network = _load(model)
+    network = TextClassifier.load(model)
     if text is not None:
         texts = [checked_text("--text", typed("--text", text))]
     elif file is not None:
@@ -209,7 +183,8 @@ def predict(
     probabilities = network.probabilities(texts)
     for label, row in zip(network.decide(probabilities), probabilities, strict=True):
         if as_json:
-            each = dict(zip(map(str, network.labels.values), map(float, row), strict=True))
+            pairs = zip(network.labels.values, map(float, row), strict=True)
+            each = [{"label": one, "probability": p} for one, p in pairs]
             line = json.dumps({"label": label, "probabilities": each}, ensure_ascii=False)
         else:
             line = separator.join(map(str, label)) if network.multilabel else str(label)
@@ -227,10 +202,11 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Hold a model's labels against those of a file: accuracy, F1, the confusion matrix."""
+    from pyrnnfast.models import TextClassifier
     from pyrnnfast.models.scores import table
     from pyrnnfast.text import read_examples
 
-    network = _load(model)
+    network = TextClassifier.load(model)
     several = network.multilabel
     examples = read_examples(file, text_column, label_column, several=several, separator=separator)
     few = len(network.labels) <= LABELS_SHOWN
@@ -253,12 +229,6 @@ def evaluate(
         say(f"\nno confusion matrix of more than {LABELS_SHOWN} labels here; --json has it")
 
 
-def _load(location: Path) -> TextClassifier:
-    from pyrnnfast.models import TextClassifier
-
-    return TextClassifier.load(location)
-
-
 def _read(
     files: list[Path], valid: Path | None, holdout: float, columns: dict[str, Any]
 ) -> tuple[Examples, Examples]:
@@ -278,16 +248,17 @@ def _joined(parts: list[Examples]) -> Examples:
     return Examples(*([each for part in parts for each in getattr(part, name)] for name in names))
 
 
-def _new(trained: Examples, seen: Examples, words: dict[str, Any], options: dict[str, Any]) -> TextClassifier:
-    """Make the vocabulary of what is trained on, the labels of all that is seen, and the model."""
+def _smallest(
+    texts: Sequence[str], seen: Examples, words: dict[str, Any], multilabel: bool
+) -> TextClassifier:
+    """Make the vocabulary of what is trained on, the labels of all that is seen, and a model of one unit."""
     from pyrnnfast.models import TextClassifier
     from pyrnnfast.models.text_classifier import SPECIALS
     from pyrnnfast.text import Labels, Vocabulary
 
-    max_size = words.pop("vocabulary")
-    vocabulary = Vocabulary.from_text(trained.texts, max_size=max_size, specials=SPECIALS, **words)
     labels = Labels.seen(label for each in seen.labels for label in each)
-    return TextClassifier(vocabulary, labels.values, **options)
+    vocabulary = Vocabulary.from_text(texts, specials=SPECIALS, **words)
+    return TextClassifier(vocabulary, labels.values, multilabel=multilabel, embedding=1, hidden=1)
 
 
 def _weights(given: str, network: TextClassifier) -> str | dict[Any, float]:
@@ -295,6 +266,7 @@ def _weights(given: str, network: TextClassifier) -> str | dict[Any, float]:
     if given == "balanced":
         return given
     spelled = {str(label): label for label in network.labels.values}
+    times = Counter(map(str, network.labels.values))
     weights = {}
     for part in typed("--class-weights", given).split(","):
         label, _, weight = part.rpartition("=")
@@ -305,4 +277,9 @@ def _weights(given: str, network: TextClassifier) -> str | dict[Any, float]:
             raise ValueError(
                 f'--class-weights must be "balanced" or LABEL=WEIGHT,... with labels of {known}, got {part!r}'
             ) from None
+        if times[label] > 1:
+            raise ValueError(
+                f"--class-weights cannot tell labels apart that are spelled alike, got {label!r}; "
+                "TextClassifier.fit can"
+            )
     return weights

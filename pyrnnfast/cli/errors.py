@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -63,6 +65,15 @@ def leave(error: Exception, debug: bool) -> NoReturn:
         traceback.print_exception(error)
     print(f"pyrnnfast: {describe(error)}", file=sys.stderr)
     raise SystemExit(2) from None
+
+
+@contextmanager
+def about(place: object) -> Iterator[None]:
+    """Let a ValueError begin with the file, or whatever it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
 
 
 def describe(error: Exception) -> str:

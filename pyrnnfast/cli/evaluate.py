@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from pyrnnfast.cli.errors import DebugOption
+from pyrnnfast.cli import options as shared
+from pyrnnfast.cli.errors import DebugOption, about
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")],
+    model: shared.SavedModel,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A text, in UTF-8.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: shared.Json = False,
     debug: DebugOption = False,
 ) -> None:
     """Read a text as one stream, the state carried along, and print how well the model predicts it.
@@ -25,7 +26,9 @@ def evaluate(
     from pyrnnfast.models import LanguageModel
     from pyrnnfast.text import read_text
 
-    found = LanguageModel.load(model).evaluate(read_text(file))
+    network, text = LanguageModel.load(model), read_text(file)
+    with about(file):
+        found = network.evaluate(text)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return

@@ -14,8 +14,8 @@ import typer
 
 from pyrnnfast._columns import print_columns
 from pyrnnfast.cli import options as shared
-from pyrnnfast.cli.errors import DebugOption
-from pyrnnfast.cli.texts import say, texts_of
+from pyrnnfast.cli.errors import DebugOption, about
+from pyrnnfast.cli.texts import say, sentences_of, texts_of
 
 if TYPE_CHECKING:
     from pyrnnfast._types import Array
@@ -27,6 +27,8 @@ STEPS = 100
 TOKENS = 20_000
 TOKENS_SHOWN = 5_000
 """In HTML."""
+LEAST = 4
+"""Tokens in which units are looked for."""
 CLOSED, OPEN = 0.1, 0.9
 
 
@@ -47,7 +49,8 @@ def inspect(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="What is read: a text; for a classifier a table, or a text a line."
+            metavar="FILE",
+            help="What is read: a text; for a classifier a table, or a text a line; for a tagger sentences.",
         ),
     ],
     what: Annotated[
@@ -81,8 +84,9 @@ def inspect(
     """Look inside of a model while it reads a text: units, gates or gradients."""
     from pyrnnfast import validation
     from pyrnnfast._figure import figure_class
-    from pyrnnfast.models import LanguageModel, load
+    from pyrnnfast.models import LanguageModel, SequenceTagger, load
     from pyrnnfast.text import read_text
+    from pyrnnfast.text.examples import checked_text
 
     validation.choice("--what", what, WHATS)
     of_gradients = {"--steps": steps, "--grad-clip": grad_clip}
@@ -97,7 +101,7 @@ def inspect(
         if value is not None:
             raise ValueError(f"{option} must not be given with --what {what}, got {value}")
     layer = validation.integer("--layer", layer or 0, 0)
-    tokens = validation.integer("--tokens", TOKENS if tokens is None else tokens, 4)
+    tokens = validation.integer("--tokens", TOKENS if tokens is None else tokens, LEAST)
     steps = validation.integer("--steps", STEPS if steps is None else steps, 1)
     if grad_clip is not None:
         validation.number("--grad-clip", grad_clip, above=0)
@@ -109,17 +113,25 @@ def inspect(
     network = load(model)
     if unit is not None:
         validation.integer("--unit", unit, 0, network.recurrent.hidden_size - 1)
-    texts = [read_text(file)] if isinstance(network, LanguageModel) else texts_of(file, text_column)
+    if isinstance(network, LanguageModel):
+        texts = [checked_text(str(file), read_text(file))]
+    elif isinstance(network, SequenceTagger):
+        texts = [" ".join(words) for words in sentences_of(file)]
+    else:
+        texts = texts_of(file, text_column)
     if what == "gradients":
         if not isinstance(network, LanguageModel):
             raise ValueError(f"--what gradients needs a language model, got a {network.KIND}")
-        found = _gradients(network, texts[0], steps, grad_clip, png)
+        with about(file):
+            found = _gradients(network, texts[0], steps, grad_clip, png)
     else:
         from pyrnnfast.diagnostics import read
 
         readings = read(network, texts, layer=layer, reverse=reverse, limit=tokens)
         title = f"{model.name}, layer {layer}{', reverse' * reverse}: {file.name}"
         show = _gates if what == "gates" else _units
+        if what == "units" and _count(readings) < LEAST:
+            raise ValueError(f"{file}: must have at least {LEAST} tokens, got {_count(readings)}")
         found = show(readings, unit, html, png, title)
     if as_json:
         say(json.dumps({"what": what, **found.data}, ensure_ascii=False))

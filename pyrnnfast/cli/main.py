@@ -15,7 +15,13 @@ from pyrnnfast.cli.inspect import inspect
 from pyrnnfast.cli.sample import sample
 from pyrnnfast.cli.train import train
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # for it "[default: gru]" is markup
+)
 for command in (train, sample, evaluate, inspect, bench, info):
     app.command()(command)
 app.add_typer(classify.app, name="classify", help="Classify texts: train, predict, evaluate.")

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 CELLS = ("lstm", "gru", "rnn", "rnn_relu", "gru_reset_before", "one_gate_gru")
+POOLINGS = ("mean", "last", "max", "attention")
+UNITS = ("char", "word")
 CELL_HELP = f"One of {', '.join(CELLS)}."
 SavedModel = Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -27,7 +29,10 @@ Holdout = Annotated[
     float | None,
     typer.Option(help="Without --valid, the share of the examples to hold out at random.  [default: 0.1]"),
 ]
-Patience = Annotated[int | None, typer.Option(help="End after so many validations without a new best.")]
+Patience = Annotated[
+    int | None,
+    typer.Option(help="End after so many validations without a new best; a resumed run keeps its own."),
+]
 LogFolder = Annotated[
     Path | None, typer.Option("--tensorboard", metavar="FOLDER", help="Write logs for TensorBoard there.")
 ]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pyrnnfast.cli import options as shared
 from pyrnnfast.cli.errors import DebugOption
 from pyrnnfast.cli.texts import say, typed
 
 
 def sample(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")],
+    model: shared.SavedModel,
     prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
     temperature: Annotated[
         float, typer.Option(help="Below 1: safer, above 1: wilder, 0: always the most probable token.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import typer
 from pyrnnfast.cli import options as shared
 from pyrnnfast.cli import runs
 from pyrnnfast.cli.errors import DebugOption
-from pyrnnfast.cli.texts import say, typed
+from pyrnnfast.cli.texts import say, sentences_of, typed
 
 DEFAULTS: dict[str, Any] = {
     "cell": "lstm",
@@ -24,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "batch": 32,
     "lr": 2e-3,
 }
-CLIP, LINES_EVERY = 5.0, 100
+EPOCHS, CLIP, LINES_EVERY = 10, 5.0, 100
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -57,104 +56,67 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train a bidirectional tagger on words and their characters; Ctrl-C saves it, --resume goes on."""
-    started = time.monotonic()
-    from pyrnnfast import validation
+    run = runs.Run(dict(locals()), [file], DEFAULTS, length={"epochs": EPOCHS})
+    from pyrnnfast.cli.progress import Display
     from pyrnnfast.models import SequenceTagger, tagger_training
     from pyrnnfast.text import read_sentences
-    from pyrnnfast.training import Budget, RunOptions, TensorBoard
-    from pyrnnfast.training.examples import example_budget
+    from pyrnnfast.training.examples import epoch_steps
 
-    outputs = runs.outputs_of(model_name)
-    validation.integer("--seed", seed, 0)
-    given = {
-        "cell": cell,
-        "embedding": embedding,
-        "hidden": hidden,
-        "layers": layers,
-        "dropout": dropout,
-        "batch": batch,
-        "lr": lr,
-    }
-    runs.check_together(
-        {"--epochs": epochs, "--minutes": minutes, "--steps": steps},
-        {"--valid": valid, "--holdout": holdout},
-        {"--resume": resume, "--force": force},
-    )
-    if epochs is not None or minutes is not None or steps is not None:
-        Budget(steps, minutes, epochs)
-    runs.check_values({**given, "holdout": holdout, "patience": patience}, {"cell": shared.CELLS})
-    runs.check_outputs(outputs, [file, *([valid] if valid else ())], resume, force)
-    logs = [] if tensorboard is None else [TensorBoard(tensorboard)]
     sentences = read_sentences(file)
     if valid is None:
-        trained, held_out = tagger_training.split(sentences, 0.1 if holdout is None else holdout)
+        trained, held_out = tagger_training.split(sentences, run.holdout)
     else:
         trained, held_out = sentences, read_sentences(valid)
+    run.check_held_out(len(held_out), 1, "sentence")
     if resume:
-        options, kept = runs.resumed(outputs[1], DEFAULTS, given)
-        if epochs is None and minutes is None and steps is None:
-            epochs, minutes, steps = (kept.get(name) for name in ("epochs", "minutes", "steps"))
-        network = SequenceTagger.load(outputs[0])
+        network = SequenceTagger.load(run.outputs[0])
     else:
-        options = {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
-        own = {name: value for name, value in options.items() if name not in ("batch", "lr")}
-        network = SequenceTagger.from_examples(trained, **own, rng=seed)
-
-    from pyrnnfast.cli.progress import Display
-
-    console = runs.open_console()
-    display = Display(console, every=LINES_EVERY)
-    budget = example_budget(epochs, minutes, steps, len(trained), options["batch"])
+        network = run.new(SequenceTagger.from_examples(trained, embedding=1, hidden=1))
+    display = Display(run.console, every=LINES_EVERY)
+    steps_an_epoch = epoch_steps(len(trained), run.options["batch"])
     trainer = tagger_training.prepare(
         network,
         trained,
         held_out,
-        batch=options["batch"],
-        options=RunOptions(
-            budget=budget,
-            lr=options["lr"],
-            clip=CLIP,
-            valid_every=budget.epoch_steps,
-            patience=patience,
-            model=outputs[0],
-            history=outputs[2],
-            resume=resume,
-            callbacks=[display, *logs],
-            reserve=runs.reserve(),
-            started=started,
-        ),
+        batch=run.options["batch"],
+        options=run.training(display, steps_an_epoch, clip=CLIP),
     )
-    console.print(
+    run.console.print(
         f"{file}: {len(trained):,} sentences to train on, {len(held_out):,} held out, "
         f"{len(network.tags)} tags, {len(network.intents or ())} intents, "
         f"{len(network.vocabulary.tokens):,} different words; {network.cell}, "
         f"{network.num_parameters():,} weights"
     )
-    runs.run(trainer, console, display, outputs, per="sentence")
+    run.train(trainer, display, bool(held_out), "sentence")
 
 
 @app.command()
 def predict(
     model: shared.SavedModel,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="A sentence a line, words between spaces.")
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="A sentence a line, words between spaces, or token:tag ... <=> intent lines.",
+        ),
     ] = None,
     text: Annotated[str | None, typer.Option(help="A sentence instead of a file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: words, tags, intent.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Print each sentence as a token:tag ... <=> intent line."""
     from pyrnnfast.models import SequenceTagger
-    from pyrnnfast.text import read_lines
     from pyrnnfast.text.examples import checked_text
 
     if (file is None) == (text is None):
         raise ValueError("give either FILE or --text")
     if text is not None:
-        texts = [checked_text("--text", typed("--text", text))]
+        sentences = [checked_text("--text", typed("--text", text)).split()]
     elif file is not None:
-        texts = [checked_text(place, cells["text"]) for place, cells in read_lines(file)]
-    for sentence in SequenceTagger.load(model).predict([line.split() for line in texts]):
-        say(str(sentence))
+        sentences = sentences_of(file)
+    for found in SequenceTagger.load(model).predict(sentences):
+        line = {"words": found.words, "tags": found.tags, "intent": found.intent}
+        say(json.dumps(line, ensure_ascii=False) if as_json else str(found))
 
 
 @app.command()

@@ -38,6 +38,21 @@ def texts_of(file: Path, column: str) -> list[str]:
     return [checked_text(place, *cells.values()) for place, cells in records]
 
 
+def sentences_of(file: Path) -> list[list[str]]:
+    """Read the words of sentences, one a line; of `token:tag ... <=> intent` lines the tokens.
+
+    Raises OSError and ValueError as `text.read_text` and `text.read_sentences`, and for a blank line.
+    """
+    from pyrnnfast.text import read_lines, read_sentences
+    from pyrnnfast.text.examples import checked_text
+    from pyrnnfast.text.tagged import has_arrow
+
+    records = read_lines(file)
+    if has_arrow([cells["text"] for _, cells in records]):
+        return [list(sentence.words) for sentence in read_sentences(file)]
+    return [checked_text(place, cells["text"]).split() for place, cells in records]
+
+
 def say(text: str) -> None:
     """Print a line on stdout in UTF-8, whatever the locale."""
     sys.stdout.flush()

@@ -81,6 +81,8 @@ def weigh(model: TextClassifier, examples: Examples, given: ClassWeights) -> Arr
         for label, weight in given.items():
             number = model.labels.number("class_weights", label)
             weights[number] = validation.number(f"the weight of {label!r}", weight, at_least=0)
+        if not model.multilabel and not weights[targets(model, examples)].any():
+            raise ValueError("class_weights must be above 0 for a label of the examples, got 0 for each")
         return weights
     validation.choice("class_weights", given, ("balanced",))
     marks = targets(model, examples)

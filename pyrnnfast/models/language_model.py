@@ -161,7 +161,7 @@ class LanguageModel(Model):
         batch, window: N rows of T tokens a step. lr: the highest learning rate. clip: the largest norm of the
         gradients, infinity for any. valid_every: steps between validations, with `steps` (with `minutes`
         there are 15).
-        patience: end after so many validations without a new best.
+        patience: end after so many validations without a new best; a resumed run keeps its own.
         model: a file that is written at each validation, with a checkpoint beside it; None for neither.
         history: a CSV of the losses. resume: go on from the checkpoint, with the same data and options.
         In the end the model has the weights of the best validation.

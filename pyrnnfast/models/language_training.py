@@ -169,7 +169,7 @@ def prepare(
         )
     held_out = model.vocabulary.encode(valid, bos=True) if valid else None
     if held_out is not None and held_out.size < 2:
-        raise ValueError(f"the held-out text must have at least one token, got {valid!r}")
+        raise ValueError(f"the held-out text must have at least one token, got {valid[:40]!r}")
     recipe = {
         "text": _named(ids),
         "held-out text": "" if held_out is None else _named(held_out),

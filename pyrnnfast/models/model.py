@@ -121,6 +121,7 @@ class Model(Module):
             recipe={**recipe, **self.configuration, **options.recipe},
             callbacks=options.callbacks,
             reserve=options.reserve,
+            validations=options.validations,
             started=options.started,
         )
         if state is not None and best is not None:

@@ -104,12 +104,14 @@ class TextClassifier(Model):
         """Make a classifier, not trained yet, with the vocabulary and the labels of examples.
 
         texts, labels: as for `fit`. unit: "char" or "word". max_size: the most tokens of the vocabulary, the
-        frequent ones. lowercase: whether texts are lower-cased. options: as the constructor's.
+        frequent ones, at least 1, its two specials not counted. lowercase: whether texts are lower-cased.
+        options: as the constructor's.
         Raises TypeError and ValueError as the constructor, and for examples that are none.
         """
         examples = given_examples("", texts, labels, validation.flag("multilabel", multilabel))
+        size = validation.integer("max_size", max_size, 1) + len(SPECIALS)
         words = Vocabulary.from_text(
-            examples.texts, unit=unit, max_size=max_size, specials=SPECIALS, lowercase=lowercase
+            examples.texts, unit=unit, max_size=size, specials=SPECIALS, lowercase=lowercase
         )
         known = Labels.seen(label for each in examples.labels for label in each)
         return cls(words, known.values, multilabel=multilabel, **options)

@@ -40,11 +40,15 @@ def read_sentences(location: Location) -> list[Sentence]:
     file and line for a line of another kind, for unequal columns, and for a tag that is none.
     """
     lines = [(f"{location}:{number}", line) for number, line in enumerate(read_text(location).split("\n"), 1)]
-    first = next((line for _, line in lines if line.strip()), "")
-    found = list(_sentences(lines) if ARROW in first else _columns(lines))
+    found = list(_sentences(lines) if has_arrow(line for _, line in lines) else _columns(lines))
     if not found:
         raise ValueError(f"{location}: has no sentences")
     return found
+
+
+def has_arrow(lines: Iterable[str]) -> bool:
+    """Whether the first line that is not blank has " <=> "."""
+    return ARROW in next((line for line in lines if line.strip()), "")
 
 
 def _sentences(lines: list[tuple[str, str]]) -> Iterator[Sentence]:
@@ -56,8 +60,8 @@ def _sentences(lines: list[tuple[str, str]]) -> Iterator[Sentence]:
             raise ValueError(f"{place}: must end in <=> and an intent, got {line[-40:]!r}")
         words, tags = [], []
         for part in tagged.split(" "):
-            word, colon, tag = part.rpartition(":")
-            if colon:
+            word, _, tag = part.rpartition(":")
+            if word:
                 words.append(word)
                 tags.append(tag)
             elif part:

@@ -20,6 +20,7 @@ class RunOptions:
     """How a model is trained, whatever it is; the rest is as `Trainer`'s.
 
     lr: the highest learning rate. valid_every: steps between validations, unless the budget is of minutes.
+    patience: None for none, or for that of the run that is resumed.
     model: the file that is written at each validation, with a checkpoint beside it; None for neither.
     history: a CSV of the losses. resume: go on from the checkpoint.
     Raises TypeError and ValueError for a wrong type or range, OSError when a file cannot be written.
@@ -35,6 +36,7 @@ class RunOptions:
     resume: bool = False
     callbacks: Sequence[Callback] = ()
     reserve: float = 0.0
+    validations: int = 1
     started: float | None = None
 
     def __post_init__(self) -> None:

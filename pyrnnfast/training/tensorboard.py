@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pyrnnfast import validation
 from pyrnnfast.training.budget import Budget
-from pyrnnfast.training.files import Location
+from pyrnnfast.training.files import Location, check_writable
 from pyrnnfast.training.progress import Callback, Progress
 
 
 class TensorBoard(Callback):
     """Writes event files that `tensorboard --logdir FOLDER` shows; it needs tensorboardX.
 
-    folder: where; it is made when it is not there. every: steps between points, default 10; each validation
-    is a point too.
+    folder: where; it is made at once when it is not there. every: steps between points, default 10; each
+    validation is a point too.
     Raises ImportError without tensorboardX, with the line that installs it; TypeError and ValueError for
-    arguments of a wrong type or range.
+    arguments of a wrong type or range, OSError when nothing can be written there.
     """
 
     def __init__(self, folder: Location, every: int = 10) -> None:
@@ -28,6 +29,8 @@ class TensorBoard(Callback):
             raise ImportError(
                 'logs for TensorBoard need tensorboardX; install: pip install "pyrnnfast[tensorboard]"'
             ) from None
+        os.makedirs(self._folder, exist_ok=True)
+        check_writable(os.path.join(self._folder, "events"))
         self._open = SummaryWriter
         self._writer: Any = None
 

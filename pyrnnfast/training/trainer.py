@@ -63,11 +63,12 @@ class Trainer:
     clip: the largest norm of all gradients (Pascanu et al. 2013); infinity for none. A step whose gradients
     are not finite is left out; 20 in a row raise ValueError.
     valid_every: steps between validations; None, for a budget of time only: 15 over the run.
-    patience: end after so many validations without a new best; None for never.
+    patience: end after so many validations without a new best; None for never, or as a resumed run had it.
     rng: the generator whose state goes into checkpoints. history: takes a row for each step.
     checkpoint: the file that a run is resumed from, written at each validation and at the end; None for none.
     recipe: JSON values that must be the same when a run is resumed. reserve: seconds of the budget that the
-    caller needs after the run. started: the `time.monotonic()` from which the budget's time counts.
+    caller needs after the run. validations: how often the held-out data are read in the end, by the caller
+    too. started: the `time.monotonic()` from which the budget's time counts.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Trainer:
         recipe: dict[str, Any] | None = None,
         callbacks: Sequence[Callback] = (),
         reserve: float = 0.0,
+        validations: int = 1,
         started: float | None = None,
     ) -> None:
         if budget.minutes is None and valid_every is None:
@@ -99,7 +101,7 @@ class Trainer:
         self._best: dict[str, Array] | None = None
         self._waiting = self._skipped = 0
         self._reserve, self._began = reserve, time.monotonic() if started is None else started
-        self._validation_seconds = 0.0
+        self._validations, self._validation_seconds = validations, 0.0
         self._trained_tokens, self._trained_seconds = 0, 0.0
 
     def resume(self, state: Checkpoint, best: dict[str, Array]) -> None:
@@ -116,6 +118,9 @@ class Trainer:
             raise ValueError(f"cannot go on with another recipe: {told}")
         try:
             self._waiting = validation.integer("waiting", state.progress["waiting"], 0)
+            patience = state.progress.get("patience")
+            if self.patience is None and patience is not None:
+                self.patience = validation.integer("patience", patience, 1)
             progress = Progress.of_checkpoint(state.progress)
             weights, optimizer, task = (state.parts[part] for part in ("weights", "optimizer", "task"))
             self.task.module.load_state_dict(weights)
@@ -175,6 +180,10 @@ class Trainer:
                     f"try a smaller learning rate than {self.peak:g}",
                     stacklevel=3,
                 )
+
+    def can_validate(self) -> bool:
+        """Whether there is time left to read the held-out data once more, and nobody asked to stop."""
+        return not self._out_of_time(self._validation_seconds)
 
     # --- One turn
 
@@ -263,12 +272,12 @@ class Trainer:
         """Wall time of the run, that before its resumption included."""
         return time.monotonic() - self._began
 
-    def _out_of_time(self) -> bool:
-        return self.stop.requested or self._seconds() > self.budget.seconds - self._reserve
+    def _out_of_time(self, more: float = 0.0) -> bool:
+        return self.stop.requested or self._seconds() + more > self.budget.seconds - self._reserve
 
     def _kept_back(self) -> float:
-        """Seconds at the end that are not for training: a validation, and what the caller needs."""
-        return self._reserve + 1.2 * self._validation_seconds
+        """Seconds at the end that are not for training: validations, and what the caller needs."""
+        return self._reserve + 1.2 * self._validations * self._validation_seconds
 
     def _save(self) -> None:
         """Write the model with its best weights, the losses, then the checkpoint with the weights of now."""
@@ -288,5 +297,5 @@ class Trainer:
         }
         generator: Any = None if self.rng is None else self.rng.bit_generator.state
         reached = {name: value for name, value in asdict(self.progress).items() if name != "loss"}
-        reached |= {"waiting": self._waiting, "budget": self.budget.to_json()}
+        reached |= {"waiting": self._waiting, "patience": self.patience, "budget": self.budget.to_json()}
         checkpoints.save(self.checkpoint, Checkpoint(reached, self.recipe, generator, parts))
