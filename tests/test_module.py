@@ -157,6 +157,8 @@ def test_load_copies_any_strides() -> None:
 def test_copies_are_independent() -> None:
     tree = Tree().eval()
     tree.grads["left.weight"][:] = 4
+    with pytest.raises(TypeError, match="deepcopy"):
+        copy.copy(tree)
     for twin in (copy.deepcopy(tree), pickle.loads(pickle.dumps(tree))):
         assert not twin.training
         np.testing.assert_array_equal(twin.grads["left.weight"], 4)

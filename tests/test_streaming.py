@@ -133,6 +133,17 @@ def test_new_weights_are_used_from_the_next_step_on(cell: str) -> None:
     follows()
 
 
+@pytest.mark.parametrize("options", [{"layer_norm": True}, {"proj_size": 3}])
+def test_a_layer_that_became_another_is_refused(options: dict) -> None:
+    layer, x = make("lstm"), drawn(1, C)
+    stream = layer.eval().stream()
+    layer.__init__(C, H, **options)
+    with layer.update():
+        layer.eval()
+    with pytest.raises(ValueError, match="expected the cell, sizes"):
+        stream(x)
+
+
 def test_a_stream_is_inference() -> None:
     layer, x = make("lstm"), drawn(1, C)
     y = layer.stream()(x).copy()

@@ -180,10 +180,27 @@ def to(**values: object) -> object:
     return edit
 
 
+def another_flat_weight(module: object) -> None:
+    module._flat_weights[1] = nn.Parameter(torch.zeros_like(module.weight_hh_l0))
+
+
+def fewer_flat_weights(module: object) -> None:
+    module._flat_weights = module._flat_weights[:2]
+
+
+def deleted(module: object) -> None:
+    del module.bias_hh_l0
+
+
 @pytest.mark.parametrize(
     "name, sizes, edit",
     [
         ("LSTM", (5, 6), doubled_flat_weights),
+        *(("GRU", (5, 6), edit) for edit in (another_flat_weight, fewer_flat_weights, deleted)),
+        *(("LSTM", (5, 6), to(**{name: 1})) for name in ("bias", "batch_first", "training", "bidirectional")),
+        *(("LSTM", (5, 6), to(dropout=p)) for p in (None, "x")),
+        ("GRU", (5, 6, True), to()),
+        ("RNN", (5, 6), to(mode="FOO")),
         *((name, (5, 6), no_bias) for name in CELLS),
         *((name, (5, 6), without("bias_hh")) for name in CELLS),
         ("GRU", (5, 6), without("bias_hh_l0")),

@@ -26,6 +26,13 @@ def test_a_symbolic_trace_has_a_node_for_a_module(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(leaves(traced(x)), leaves(model(x)), strict=True))
 
 
+def test_hooks_are_in_a_symbolic_trace_once() -> None:
+    model, x = nn.Sequential(ours.GRUCell(3, 5)), torch.randn(2, 3)
+    model[0].register_forward_hook(lambda module, inputs, output: output * 2)
+    model[0].register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
+    assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_skip_init(name: str) -> None:
     module = nn.utils.skip_init(getattr(ours, name), 3, 5)

@@ -151,6 +151,25 @@ def test_every_byte_counts() -> None:
             assert torch.equal(outputs(module, x)[1], before[1])
 
 
+TWO_WORDS = {
+    "signs": lambda w: w.diagonal().neg_(),
+    "two signs": lambda w: (w[0, 0].neg_(), w[1, 1].neg_()),
+    "halves": lambda w: (w[2, 4].mul_(0.5), w[3, 5].mul_(0.5)),
+    "column": lambda w: w[:, 3].neg_(),
+}
+
+
+@pytest.mark.parametrize("hidden", [16, 32, 64, 128])
+@pytest.mark.parametrize("edit", TWO_WORDS)
+def test_edits_of_several_words_do_not_cancel(edit: str, hidden: int) -> None:
+    """Words a multiple of the vectors apart meet in one lane of the hash."""
+    for name in LAYERS:
+        module, x = getattr(ours, name)(hidden, hidden), torch.randn(2, 1, hidden)
+        before = outputs(module, x)
+        TWO_WORDS[edit](module.weight_hh_l0.data[:hidden])
+        assert not torch.equal(outputs(module, x)[0], before[0])
+
+
 def test_training_steps_are_seen_by_evaluation() -> None:
     torch.manual_seed(4)
     stock, module = nn.LSTM(6, 7), ours.LSTM(6, 7)
@@ -185,6 +204,26 @@ def test_freeze_covers_no_edit_before_it() -> None:
         ours.freeze(module)
         assert torch.equal(result(module, x), result(copy.deepcopy(module), x))
         ours.unfreeze(module)
+
+
+@pytest.mark.parametrize("undo", [ours.unfreeze, ours.restore])
+@pytest.mark.parametrize("what", ["parametrized", "assigned"])
+def test_the_promise_is_taken_back_of_weights_of_before(what: str, undo: Callable) -> None:
+    module, x = ours.freeze(ours.LSTM(8, 8)), torch.randn(3, 2, 8)
+    result(module, x)
+    kept = module.weight_hh_l0
+    if what == "assigned":
+        module.weight_hh_l0 = nn.Parameter(torch.ones(32, 8))
+        undo(module)
+        module.weight_hh_l0 = kept
+    else:
+        nn.utils.parametrize.register_parametrization(module, "weight_hh_l0", nn.Identity())
+        undo(module)
+        nn.utils.parametrize.remove_parametrizations(module, "weight_hh_l0")
+    ours.accelerate(module)
+    result(module, x)
+    module.weight_hh_l0.data.mul_(3)
+    assert torch.equal(result(module, x), result(copy.deepcopy(module), x))
 
 
 def test_what_is_no_parameter_is_not_frozen() -> None:

@@ -57,19 +57,25 @@ def test_modules_that_compute_something_of_their_own_are_left_alone(
         def __init__(self) -> None:
             super().__init__("LSTM", 3, 4)
 
-    model = nn.ModuleList([Doubled(3, 4), Permuted(3, 4), patched, scripted, Peephole(), nn.LSTM(3, 4)])
+    class Masked(nn.GRU):
+        def _update_flat_weights(self) -> None:
+            super()._update_flat_weights()
+
+    own = [Doubled(3, 4), Permuted(3, 4), patched, scripted, Peephole(), Masked(3, 4)]
+    model = nn.ModuleList([*own, nn.LSTM(3, 4)])
     classes = [type(module) for module in model]
     bridge.accelerate(model)
     assert [type(module) for module in model] == [*classes[:-1], bridge.LSTM]
     assert not any("_pyrnnfast_backend" in vars(module) for module in list(model)[:-1])
     bridge.explain(model)
     reasons = [line.split("  ")[-1].strip() for line in capsys.readouterr().out.splitlines()[2:]]
-    assert reasons[:5] == [
+    assert reasons[:6] == [
         "Doubled overrides forward",
         "Permuted overrides permute_hidden",
         "forward was set on the module itself",
         "compiled by torch.jit",
         "Peephole is none of RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell",
+        "Masked overrides _update_flat_weights",
     ]
 
 

@@ -54,6 +54,8 @@ PackPtr<T> make_pack(const Cell &cell, const py::list &arrays, Size L, Size D, b
   const bool normed = !given.is_none() && given.attr("layer_norm").cast<bool>();
   if (!options.empty() && (peephole || options[0].coupled) && !cell.cell_state)
     throw py::value_error("options: got peephole or coupled, expected neither but for the LSTM");
+  if (options.empty() && (peephole || normed))
+    throw py::value_error("options: got peephole or layer_norm that is not general, expected general");
   Outputs outputs;
   if (!given.is_none())
     outputs = {given.attr("proj_size").cast<Size>(), given.attr("proj_clip").cast<double>(),

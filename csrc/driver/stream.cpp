@@ -36,8 +36,9 @@ template <class T> void Stream<T>::step(const T *x) {
 }
 
 template <class T> bool Stream<T>::use(std::shared_ptr<const Pack<T>> pack) {
-  const auto shape = [](const Pack<T> &p) {
-    return std::make_tuple(&p.kernels, &p.cell, p.inputs, p.hidden, p.outputs, p.layers, p.directions);
+  const auto shape = [](const Pack<T> &p) {  // all that buffers depend on
+    return std::make_tuple(&p.kernels, &p.cell, p.inputs, p.hidden, p.projection, p.outputs, p.layers,
+                           p.directions, p.width, p.normed);
   };
   if (shape(*pack) != shape(*tape_.pack)) return false;
   args_.pack = tape_.pack = std::move(pack);

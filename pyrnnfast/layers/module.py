@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -196,6 +196,10 @@ class Module:
             return title + ")"
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._children.items()]
         return "\n  ".join([title, *lines]) + "\n)"
+
+    def __copy__(self) -> NoReturn:
+        # two modules of the same arrays: what one changes the other would not see in its packed weights
+        raise TypeError(f"{type(self).__name__} cannot be copied without its arrays: use copy.deepcopy")
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

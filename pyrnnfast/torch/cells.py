@@ -35,8 +35,8 @@ class Cell(Accelerated, nn.RNNCellBase):
         cell = self._pyrnnfast_cell
         if cell is None and isinstance(self.nonlinearity, str):
             cell = NONLINEAR.get(self.nonlinearity)
-        if cell is None or not isinstance(input, Tensor):
-            raise MisfitError("an unknown nonlinearity, or x that is no tensor")
+        if cell is None or not isinstance(input, Tensor) or input.is_nested:
+            raise MisfitError("an unknown nonlinearity, or x that is no tensor, or a nested one")
         dims = input.dim()
         if dims not in (1, 2) or input.shape[-1] != self.input_size:
             raise MisfitError("x of another shape")

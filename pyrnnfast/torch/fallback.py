@@ -57,7 +57,7 @@ def reason(module: nn.Module, input: Any, hx: Any = None) -> str | None:
         return "torch.onnx.export" if torch.onnx.is_in_onnx_export() else "torch.jit.trace"
     if _modes() == 0:
         for tensor in (x, *hx) if isinstance(hx, (tuple, list)) else (x, hx):
-            if type(tensor) not in PLAIN:
+            if type(tensor) not in PLAIN and isinstance(tensor, Tensor):
                 return f"tensors of class {type(tensor).__name__}"
     return None
 

@@ -44,9 +44,8 @@ class Accelerated:
             self.__class__ = ours
 
     def _pyrnnfast_forward(self, input: Any, hx: Any) -> Any:
-        if type(input) is not Tensor and isinstance(input, fx.Proxy):  # one node, as modules of torch.nn are
-            tracer: Any = input.tracer
-            return tracer.create_proxy("call_module", tracer.path_of_module(self), (input, hx), {})
+        if type(input) is not Tensor and isinstance(input, fx.Proxy):
+            return self._pyrnnfast_node(input, hx)
         why = fallback.reason(self, input, hx)
         if why is None:
             try:
@@ -63,6 +62,18 @@ class Accelerated:
         fallback.refuse(self, why)
         fallback.count(self, why)
         return self._pyrnnfast_stock.forward(self, input, hx)
+
+    def _pyrnnfast_node(self, input: Any, hx: Any) -> Any:
+        """Return the node of a symbolic trace: one, as modules of torch.nn are.
+
+        Hooks are traced around it, so that with them the node must not be the module's call.
+        """
+        tracer, own = input.tracer, vars(self)
+        path = tracer.path_of_module(self)
+        if not (own["_forward_hooks"] or own["_forward_pre_hooks"]):
+            return tracer.create_proxy("call_module", path, (input, hx), {})
+        module = tracer.create_proxy("get_attr", path, (), {})
+        return tracer.create_proxy("call_method", "forward", (module, input, hx), {})
 
     def _pyrnnfast_run(self, input: Any, hx: Any) -> Any:
         """Run the kernels. Raises MisfitError where they do not take the arguments."""
@@ -187,12 +198,18 @@ class Layer(Accelerated, nn.RNNBase):
         try:  # not self._flat_weights: that list is behind when a parameter was swapped
             weights = [own[name] for name in names]
         except KeyError:  # parametrised, or the old weight_norm
-            return [getattr(self, name) for name in names]
-        for weight, flat in zip(weights, self._flat_weights, strict=True):
+            weights = [getattr(self, name, None) for name in names]
+            if any(weight is None for weight in weights):
+                raise MisfitError("a weight that is not there") from None
+            return weights
+        flat = self._flat_weights
+        if len(flat) != len(weights):
+            raise MisfitError("weights of another number")
+        for weight, given in zip(weights, flat, strict=True):
             if weight is None:
                 raise MisfitError("a bias without the other")
-            # a tensor that is no parameter was put there by the user, and PyTorch computes with it
-            if type(flat) is Tensor and flat is not weight and not self._weights_have_changed():
+            # another tensor was put there by the user, and PyTorch computes with it
+            if given is not weight and not self._weights_have_changed():
                 raise MisfitError("weights that are not the module's parameters")
         return weights
 
@@ -216,11 +233,15 @@ class Layer(Accelerated, nn.RNNBase):
         else:
             h0, c0 = _sorted(h0, input[2]), _sorted(c0, input[2])
             rows = h0.shape[1]
-        dropout = self.dropout if self.training and self.num_layers > 1 else 0.0
-        if not 0 <= dropout <= 1 or type(self.bidirectional) is not bool:
-            raise MisfitError("dropout that is no probability, or bidirectional that is no bool")
+        dropout, cell = self.dropout, CELLS.get(self.mode)
+        flags = (self.bidirectional, self.bias, self.batch_first, self.training)
+        if cell is None or type(self.num_layers) is not int or not all(map(_is_bool, flags)):
+            raise MisfitError("attributes that PyTorch's constructor does not set")
+        if not isinstance(dropout, (float, int)) or not 0 <= dropout <= 1:
+            raise MisfitError("dropout that is no probability")
+        dropout = dropout if self.training and self.num_layers > 1 else 0.0
         sizes = (self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias)
-        plan = Plan(CELLS[self.mode], *sizes, form, rows, dropout)
+        plan = Plan(cell, *sizes, form, rows, dropout)
         y, h, c = recur(plan, x, h0, c0, batch_sizes, self._pyrnnfast_weights())
         state = (h, c) if lstm else h
         if packed:
@@ -228,13 +249,17 @@ class Layer(Accelerated, nn.RNNBase):
         return y, state
 
 
+def _is_bool(value: Any) -> bool:
+    return value is True or value is False
+
+
 def _sorted(state: Any, order: Tensor | None) -> Any:
     """A state with its rows in the order of a PackedSequence."""
-    if state is None or order is None:
-        return state
-    if state.dim() != 3 or state.shape[1] != order.shape[0]:
+    if state is None:
+        return None
+    if state.dim() != 3 or (order is not None and state.shape[1] != order.shape[0]):
         raise MisfitError("a state of another shape")
-    return state.index_select(1, order)
+    return state if order is None else state.index_select(1, order)
 
 
 class RNN(Layer):

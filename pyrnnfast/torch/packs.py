@@ -9,7 +9,7 @@ change values without a new version. The hash reads the weights once. `freeze` s
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -59,9 +59,14 @@ def _forget(key: tuple[int, ...], gone: weakref.ref[Tensor]) -> None:
 def let_swap(module: Any) -> None:
     """Where PyTorch is about to swap a module's parameters, drop what was kept for them before it swapped."""
     if _swaps():
-        ids = list(map(id, module._parameters.values()))
-        for key in [key for key in list(_kept) if not set(key).isdisjoint(ids)]:
-            _kept.pop(key, None)
+        _drop(module._parameters.values())
+
+
+def _drop(weights: Iterable[Any]) -> None:
+    """Drop what is kept for stacks of which one of these is a weight."""
+    ids = set(map(id, weights))
+    for key in [key for key in list(_kept) if not ids.isdisjoint(key)]:
+        _kept.pop(key, None)
 
 
 def freeze(module: nn.Module) -> nn.Module:
@@ -87,14 +92,19 @@ def _set_frozen(module: nn.Module, frozen: bool) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     for part in module.modules():
-        if not isinstance(part, Accelerated) or parametrize.is_parametrized(part):
-            continue  # a parametrized one has new weights at each call
+        if not isinstance(part, Accelerated):
+            continue
+        if not frozen:  # what was frozen before a weight was assigned or parametrized, too
+            _drop(part.parameters())  # type: ignore[attr-defined]
+            continue
+        if parametrize.is_parametrized(part):
+            continue  # it has new weights at each call
         try:
             weights = part._pyrnnfast_weights()
         except MisfitError:
             continue
         reuse = reuse_of(weights)
-        if reuse is not None and reuse.frozen != frozen:
+        if reuse is not None and not reuse.frozen:
             # an edit before the promise is none that it covers: nothing that was packed before serves it
-            _keep(weights).frozen = frozen
+            _keep(weights).frozen = True
     return module

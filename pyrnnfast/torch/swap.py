@@ -42,6 +42,9 @@ COMPUTING = (
     "get_expected_cell_size",
     "permute_hidden",
     "_flat_weights",
+    "_init_flat_weights",
+    "_update_flat_weights",
+    "_weights_have_changed",
 )
 """What PyTorch's forward consists of: a module with its own version of one computes something of its own."""
 MARK = "_pyrnnfast_"
