@@ -163,8 +163,8 @@ def forward(
         x = validation.indices("ids", x, len(embedding))
         validation.fits("ids", x, ("T", "N"))
     steps, rows = x.shape[:2]
-    gate_units = validation.GATES[packed.cell] * directions * hidden
-    validation.addressable("the gates of x", (steps, rows, gate_units), packed.dtype.itemsize)
+    units = max(validation.GATES[packed.cell] * directions * hidden, _sizes.width(packed))
+    validation.addressable("the gates of x", (steps, rows, units), packed.dtype.itemsize)
     shape, c_shape = _sizes.states(packed, rows)
     validation.storable("the states", c_shape or shape, packed.dtype.itemsize)
     h0, c0 = validation.state("state", state, packed.dtype, shape, c_shape)
