@@ -44,8 +44,9 @@ class Operator:
         last = self._last  # once: another thread may set it
         if last is not None and all(_same_bits(array, weights[name]) for name, array in last[0].items()):
             return last[1]
-        pack = layers.pack(self.node, weights)
-        self._last = {name: np.array(array, order="C") for name, array in weights.items()}, pack
+        kept = {name: np.array(array, order="C") for name, array in weights.items()}
+        pack = layers.pack(self.node, kept)  # not the caller's, which may change before they are copied
+        self._last = kept, pack
         return pack
 
     def _at_once(self, pack: PackHandle, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
