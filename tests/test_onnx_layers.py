@@ -85,6 +85,17 @@ def test_exported_layers_compute_the_same_and_come_back(cell: str, options: dict
             np.testing.assert_array_equal(back.state_dict()[name], value)
 
 
+def test_without_steps_a_layers_state_needs_the_lengths() -> None:
+    layer = LSTM(C, H, 2, rng=0).eval()
+    begin = [np.full((2, N, H), number, np.float32) for number in (1, 2)]
+    feeds = dict(zip(("x", "h0", "c0"), [np.zeros((0, N, C), np.float32), *begin], strict=True))
+    agree(parts(layer(feeds["x"], tuple(begin))[1]), begin, 0)
+    session = InferenceSession(to_onnx(layer, state=True))
+    agree(session.run(["h", "c"], feeds), [0 * part for part in begin], 0)
+    session = InferenceSession(to_onnx(layer, state=True, lengths=True))
+    agree(session.run(["h", "c"], feeds | {"lengths": np.zeros(N, np.int32)}), begin, 0)
+
+
 @pytest.mark.parametrize(
     "kind, options",
     [
