@@ -175,6 +175,17 @@ class Graph:
         node = self.nodes[place]
         return bool(node.op_type == "Transpose" and _attribute(node, "perm") == [1, 0, 2])
 
+    def steps(self, node: RecurrentNode) -> int | None:
+        """T of the node's X, where the model's shapes say it."""
+        source = node.inputs["X"]
+        part = self.part(self._ancestors(source), list(self.inputs.values()), [source])
+        found = shape_inference.infer_shapes(part, data_prop=True).graph
+        for value in (*found.input, *found.output):
+            dims = value.type.tensor_type.shape.dim
+            if value.name == source and len(dims) == 3 and dims[node.layout].HasField("dim_value"):
+                return int(dims[node.layout].dim_value)
+        return None
+
     # --- Parts
 
     def part(self, places: Sequence[int], inputs: Sequence[Any], outputs: Sequence[str]) -> ModelProto:
