@@ -85,6 +85,17 @@ def test_exported_layers_compute_the_same_and_come_back(cell: str, options: dict
             np.testing.assert_array_equal(back.state_dict()[name], value)
 
 
+def test_without_steps_a_layers_state_needs_the_lengths() -> None:
+    layer = LSTM(C, H, 2, rng=0).eval()
+    begin = [np.full((2, N, H), number, np.float32) for number in (1, 2)]
+    feeds = dict(zip(("x", "h0", "c0"), [np.zeros((0, N, C), np.float32), *begin], strict=True))
+    agree(parts(layer(feeds["x"], tuple(begin))[1]), begin, 0)
+    session = InferenceSession(to_onnx(layer, state=True))
+    agree(session.run(["h", "c"], feeds), [0 * part for part in begin], 0)
+    session = InferenceSession(to_onnx(layer, state=True, lengths=True))
+    agree(session.run(["h", "c"], feeds | {"lengths": np.zeros(N, np.int32)}), begin, 0)
+
+
 @pytest.mark.parametrize(
     "kind, options",
     [
@@ -255,6 +266,52 @@ def test_what_no_layer_can_be_is_refused() -> None:
     old, _ = node_model("GRU", draw("GRU"))
     old.opset_import[0].version = 3
     refuses(ValueError, lambda: from_onnx(old))
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+def test_constants_that_a_layer_would_lose_are_refused(layout: int) -> None:
+    drawn = draw("LSTM", layout=layout)
+    steps, zeros = np.full(3, 5, np.int32), np.zeros_like(drawn["initial_h"])
+
+    def made(given: dict[str, np.ndarray], free: bool = False) -> Any:
+        constants = {name: drawn[name] for name in ("W", "R", "B")} | given
+        cell = make_node("LSTM", {"X": 0, **constants}, ["Y"], hidden_size=7, layout=layout)
+        model = make_model([cell], {"X": drawn["X"]}, constants, ["Y"])
+        if free:
+            model.graph.input[0].type.tensor_type.shape.dim[layout].dim_param = "T"
+        return model
+
+    fine = {"initial_h": zeros, "initial_c": -zeros, "sequence_lens": steps}
+    (layer,) = from_onnx(made(fine)).values()
+    y, _ = layer(drawn["X"])
+    (want,) = InferenceSession(made(fine)).run(None, {"X": drawn["X"]})
+    agree([y], [want.reshape(y.shape)], 0)
+    for name, value, free in (
+        ("initial_h", drawn["initial_h"], False),
+        ("initial_c", drawn["initial_c"], False),
+        ("sequence_lens", np.array([5, 5, 4], np.int32), False),
+        ("sequence_lens", steps - 1, False),
+        ("sequence_lens", steps, True),
+    ):
+        with pytest.raises(ValueError, match=rf"constant {name} must .* for a layer, .*got "):
+            from_onnx(made(fine | {name: value}, free))
+
+
+def test_constant_lengths_of_computed_steps() -> None:
+    """A stack, after a Transpose: T is known from the shapes that follow."""
+    layer = GRU(C, H, 2, batch_first=True, bidirectional=True, rng=0)
+    model = to_onnx(layer, lengths=True)
+    model.graph.input.pop(1)
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (N, T, C), strict=True):
+        dim.dim_value = size
+    for length, found in ((T, [repr(layer.eval())]), (N, None)):
+        lengths = onnx.numpy_helper.from_array(np.full(N, length, np.int32), "lengths")
+        model.graph.initializer.append(lengths)
+        if found:
+            assert [repr(back) for back in from_onnx(model).values()] == found
+        else:
+            refuses(ValueError, lambda: from_onnx(model))
+        model.graph.initializer.pop()
 
 
 def test_nodes_of_one_name_are_layers_of_their_own() -> None:

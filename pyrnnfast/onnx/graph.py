@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from pyrnnfast import validation
 from pyrnnfast._types import Array
+from pyrnnfast.onnx import sparse
 from pyrnnfast.onnx.loading import bodies, first_line
 from pyrnnfast.onnx.nodes import RecurrentNode
 
@@ -43,11 +44,11 @@ class Graph:
                 self.readers.setdefault(name, []).append(place)
         self.outputs = [value.name for value in graph.output]
         self.initializers = {tensor.name: tensor for tensor in graph.initializer}
-        self.sparse = {tensor.values.name: tensor for tensor in graph.sparse_initializer}
+        self.initializers |= sparse.dense(graph.sparse_initializer)
         self.inputs = {value.name: value for value in graph.input}
         # From IR version 4 on a caller may override an initializer that is an input too.
         overridable = set(self.inputs) if model.ir_version >= 4 else set()
-        self.held = {*self.initializers, *self.sparse} - overridable
+        self.held = set(self.initializers) - overridable
         self._check()
         self._constant: list[bool] = []
         for place in range(len(self.nodes)):
@@ -60,7 +61,7 @@ class Graph:
             raise ValueError(f"the model must be of operator set {newest} at most, got {self.opset()}")
         if not self.outputs:
             raise ValueError("the model must have an output, got none")
-        known = {*self.inputs, *self.initializers, *self.sparse}
+        known = {*self.inputs, *self.initializers}
         for place, node in enumerate(self.nodes):
             for name in self.reads[place] - known:
                 raise ValueError(f"{name!r} must be made before {node.op_type} reads it, got none")
@@ -88,7 +89,7 @@ class Graph:
         """Whether a value does not depend on the model's inputs."""
         if name in self.makers:
             return self._constant[self.makers[name]]
-        return name in self.held and name in self.initializers
+        return name in self.held
 
     def _is_constant(self, place: int) -> bool:
         node = self.nodes[place]
@@ -174,6 +175,17 @@ class Graph:
         node = self.nodes[place]
         return bool(node.op_type == "Transpose" and _attribute(node, "perm") == [1, 0, 2])
 
+    def steps(self, node: RecurrentNode) -> int | None:
+        """T of the node's X, where the model's shapes say it."""
+        source = node.inputs["X"]
+        part = self.part(self._ancestors(source), list(self.inputs.values()), [source])
+        found = shape_inference.infer_shapes(part, data_prop=True).graph
+        for value in (*found.input, *found.output):
+            dims = value.type.tensor_type.shape.dim
+            if value.name == source and len(dims) == 3 and dims[node.layout].HasField("dim_value"):
+                return int(dims[node.layout].dim_value)
+        return None
+
     # --- Parts
 
     def part(self, places: Sequence[int], inputs: Sequence[Any], outputs: Sequence[str]) -> ModelProto:
@@ -189,7 +201,6 @@ class Graph:
             inputs,
             [known.get(name) or onnx.ValueInfoProto(name=name) for name in outputs],
             [tensor for name, tensor in self.initializers.items() if name in read],
-            sparse_initializer=[tensor for name, tensor in self.sparse.items() if name in read],
         )
         return helper.make_model(
             graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version

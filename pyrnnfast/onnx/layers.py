@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, overload
 
+import numpy as np
 from onnx import NodeProto
 
 from pyrnnfast import functional, validation
@@ -140,7 +141,8 @@ def from_onnx(
     mode. Lengths and initial states are arguments of their calls; batch_first is true for layout 1, and where
     the node reads a Transpose of [N, T, C].
     Raises ValueError for a broken model, for one without such a node, for weights that are no constants,
-    and for what a layer cannot be: a single reverse direction, an option that the kernels do not have.
+    and for what a layer cannot be: a single reverse direction, an option that the kernels do not have, a
+    constant initial state other than 0, constant lengths other than T (or of a T that the model leaves open).
     TypeError for a source or weights of another type.
     """
     if isinstance(source, NodeProto):
@@ -164,7 +166,10 @@ def from_onnx(
     if not places:
         raise ValueError("the model must have an RNN, GRU or LSTM node in its main graph, got none")
     found: dict[str, RecurrentLayer] = {}
-    for chain in _chains(graph, [_forward_too(nodes.read(graph.nodes[place])) for place in places]):
+    read = [_forward_too(nodes.read(graph.nodes[place])) for place in places]
+    for node in read:
+        _check_arguments(graph, node)
+    for chain in _chains(graph, read):
         node = chain[0].node
         layer = build([(link.node, link.weights) for link in chain], _batch_first(graph, node))
         found[_free(node.name, found)] = layer
@@ -189,6 +194,28 @@ def _forward_too(node: RecurrentNode) -> RecurrentNode:
             "layer on reversed steps computes the same"
         )
     return node
+
+
+def _check_arguments(graph: Graph, node: RecurrentNode) -> None:
+    """Raise ValueError for a constant that would be lost, as layers take it in their calls."""
+    for name in ("initial_h", "initial_c", "sequence_lens"):
+        value = node.inputs.get(name)
+        if value is None or not graph.is_constant(value):
+            continue
+        array = graph.constant(value)
+        if name == "sequence_lens":
+            steps = graph.steps(node)
+            if steps is None or np.any(array != steps):
+                known = "which the model leaves open" if steps is None else steps
+                raise ValueError(
+                    f"{node.title}: constant sequence_lens must all be T, {known}, for a layer, which takes "
+                    f"lengths in its call, got {np.unique(array)}"
+                )
+        elif np.any(array):
+            raise ValueError(
+                f"{node.title}: a constant {name} must be 0 for a layer, which takes its state in the call, "
+                "got other numbers"
+            )
 
 
 def _chains(graph: Graph, found: list[RecurrentNode]) -> list[list[_Link]]:

@@ -33,8 +33,9 @@ class Operator:
         inputs: X [T, N, C], and where the node has them sequence_lens [N], integers from 0 to T, initial_h
         and initial_c [D, N, H], by these names, with layout 1 N first; and the weights, if they come now.
         Returns all of Y [T, D, N, H], Y_h and Y_c [D, N, H], in the node's layout, and "joined", Y as
-        [T, N, D * H]. Y is zero past a row's length; Y_h and Y_c of a row of length 0 are zero too, as those
-        of ONNX Runtime are. Raises TypeError for another dtype, ValueError for another shape or length.
+        [T, N, D * H]. Y is zero past a row's length; Y_h and Y_c of a row of no steps are zero too, whatever
+        state it began with, as those of ONNX Runtime are. Raises TypeError for another dtype, ValueError for
+        another shape or length.
         """
         pack = self._pack or self._pack_of({name: inputs[name] for name in layers.WEIGHTS if name in inputs})
         at_once = self._at_once(pack, inputs) if num_threads is None else None
@@ -44,8 +45,9 @@ class Operator:
         last = self._last  # once: another thread may set it
         if last is not None and all(_same_bits(array, weights[name]) for name, array in last[0].items()):
             return last[1]
-        pack = layers.pack(self.node, weights)
-        self._last = {name: np.array(array, order="C") for name, array in weights.items()}, pack
+        kept = {name: np.array(array, order="C") for name, array in weights.items()}
+        pack = layers.pack(self.node, kept)  # not the caller's, which may change before they are copied
+        self._last = kept, pack
         return pack
 
     def _at_once(self, pack: PackHandle, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
@@ -84,7 +86,9 @@ class Operator:
         results = {"joined": self._turned(y)}
         results["Y"] = apart.swapaxes(0, 1) if node.layout else apart.swapaxes(1, 2)
         for name, part in zip(("Y_h", "Y_c"), final if isinstance(final, tuple) else [final], strict=False):
-            if lengths is not None:
+            if not len(y):
+                part[...] = 0
+            elif lengths is not None:
                 part[:, lengths == 0] = 0
             results[name] = self._turned(part)
         return results

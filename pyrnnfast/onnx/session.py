@@ -106,7 +106,7 @@ class InferenceSession:
             self._checks[name](array)
         values = {**self._constants, **input_feed}
         for step in self._needed(tuple(wanted)):
-            feed = {name: values[name] for name in step.inputs if name in values}
+            feed = {name: values[name] for name in step.inputs}
             values.update(zip(step.outputs, step.run(feed, run_options), strict=True))
         passed = self._constants.keys() | input_feed.keys()
         results: list[Any] = []
@@ -146,13 +146,13 @@ class InferenceSession:
     def _kernel_step(
         self, operator: Operator, dtype: np.dtype[Any], part: Part, kinds: dict[str, Any]
     ) -> _Step:
-        names = operator.node.inputs.items()
+        names = {name: value for name, value in operator.node.inputs.items() if value in part.inputs}
         for value, name in part.outputs.items():
             rank = 4 if name == "Y" else 3
             kinds[value] = types.value_info(value, types.NAMES[dtype.name], [None] * rank)
 
         def run(feed: dict[str, Any], _: Any) -> list[Array]:
-            results = operator({name: feed[value] for name, value in names if value in feed}, self._threads)
+            results = operator({name: feed[value] for name, value in names.items()}, self._threads)
             return [results[name] for name in part.outputs.values()]
 
         return _Step(run, part.inputs, list(part.outputs))
