@@ -6,14 +6,19 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from pyrnnfast.reference.dense import linear, linear_backward
 from pyrnnfast.reference.losses import softmax_cross_entropy
 from pyrnnfast.reference.optim import adam
-from pyrnnfast.reference.recurrent import ISA, Pack, Tape, backward, forward
-from pyrnnfast.reference.sampling import generate
-from pyrnnfast.reference.stream import Stream
+
+if TYPE_CHECKING:
+    from pyrnnfast.reference.recurrent import Pack, Tape, backward, forward
+    from pyrnnfast.reference.sampling import generate
+    from pyrnnfast.reference.stream import Stream
 
 __all__ = [
     "Pack",
@@ -34,7 +39,23 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
+ISA = "reference"
+_LATER = {
+    "recurrent": ("Pack", "Tape", "backward", "forward"),
+    "sampling": ("generate",),
+    "stream": ("Stream",),
+}
+"""Modules that are imported when first used, as losses and optimizers want this package without them."""
+
 _num_threads = 1
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is wanted later."""
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def infer(pack: Pack, x: object, state: object) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pyrnnfast._sizes import states, width
 from pyrnnfast._types import Array, Integers, Options
+from pyrnnfast.reference import ISA
 from pyrnnfast.reference.base import Cell, Saved, zoned
 from pyrnnfast.reference.cells import PLAIN, Projection, make_cell, make_projection, peephole_gradient
 from pyrnnfast.reference.dropout import Drops, Rates
@@ -20,7 +21,6 @@ from pyrnnfast.reference.merge import merge, unmerge
 from pyrnnfast.reference.norm import Norms
 from pyrnnfast.reference.philox import dropout_mask
 
-ISA = "reference"
 _Weights = tuple[Array, Array, Array, Array, Projection | None, Array | None]
 
 
