@@ -171,7 +171,10 @@ def test_the_confusion_matrix_of_many_labels_is_not_printed(folder: Path) -> Non
         (["train", "train.csv", "--separator", ""], "--separator must have at least one character, got ''"),
         (["train", "none.csv", "--multilabel"], "none.csv: must have at least one label, got none"),
         (["train", "absent.csv", "--vocabulary", 0], "vocabulary must be an integer of at least 1, got 0"),
-        (["train", "train.csv", "--model", "train.csv", "--force"], "would overwrite a text that is read"),
+        (
+            ["train", "train.csv", "--model", "train.csv", "--force"],
+            "would overwrite another file of this command",
+        ),
         (["train", "train.csv", "--resume"], "classifier.safetensors: is not there"),
         (["predict", "absent", "a.txt"], "absent: No such file"),
         (["predict", "train.csv", "a.txt"], "not a safetensors file"),

@@ -79,7 +79,10 @@ def fails(folder: Path, words: list[object]) -> str:
         (["train", "text.txt", "--valid", "latin.txt"], "latin.txt: is not UTF-8"),
         (["train", "text.txt", "--model", "good.safetensors"], "--force replaces it, --resume goes on"),
         (["train", "text.txt", "--model", "folder"], "it is a directory"),
-        (["train", "text.txt", "--model", "text.txt", "--force"], "would overwrite a text that is read"),
+        (
+            ["train", "text.txt", "--model", "text.txt", "--force"],
+            "would overwrite another file of this command",
+        ),
         (["train", "text.txt", "--model", "none/m.safetensors"], "No such file or directory"),
         (["train", "text.txt", "--model", "/proc/m.safetensors"], "/proc/m.safetensors: No such file"),
         (["train", "text.txt", "--model", ""], "--model must be the name of a file, got ''"),

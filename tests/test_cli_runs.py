@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import re
 import signal
@@ -13,8 +15,8 @@ import pytest
 from conftest import require
 
 from pyrnnfast import Linear
+from pyrnnfast._names import CELLS
 from pyrnnfast.models import LanguageModel, SequenceTagger, TextClassifier
-from pyrnnfast.models.stacks import CELLS
 from pyrnnfast.optim import Adam
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import Budget, Progress, Trainer, read_csv
@@ -91,6 +93,16 @@ def test_help_tells_every_default() -> None:
                 assert default in told, names
                 counted += 1
     assert counted > 30
+
+
+@pytest.mark.parametrize(
+    "command, model", [("train", LanguageModel), ("classify", TextClassifier), ("tag", SequenceTagger)]
+)
+def test_defaults_are_those_of_the_model(command: str, model: Any) -> None:
+    """Besides the cell of `train`: a GRU gets further in a minute."""
+    parameters = inspect.signature(model).parameters | inspect.signature(model.fit).parameters
+    for name, value in importlib.import_module(f"pyrnnfast.cli.{command}").DEFAULTS.items():
+        assert parameters[name].default == value or (command, name) == ("train", "cell")
 
 
 # --- Time

@@ -175,7 +175,7 @@ def test_no_file_has_outgrown_one_idea() -> None:
 
 
 ORDER = (
-    {"_columns", "_figure", "_types"},
+    {"_columns", "_figure", "_names", "_types"},
     {"_sizes"},
     {"_core", "reference"},
     {"_backend"},

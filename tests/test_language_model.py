@@ -11,11 +11,11 @@ from conftest import refuses
 from differences import gradients_hold
 from numeric import CELLS as RECURRENT
 
+from pyrnnfast._names import CELLS
 from pyrnnfast.layers.module import Module
 from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.models.language_training import StreamTask
-from pyrnnfast.models.stacks import CELLS
 from pyrnnfast.text import ContiguousWindows, Vocabulary
 
 TEXT = "the cat sat on the mat. " * 40

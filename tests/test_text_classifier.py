@@ -11,9 +11,10 @@ import pytest
 from conftest import refuses
 from differences import gradients_hold
 
+from pyrnnfast._names import POOLINGS
 from pyrnnfast.models import TextClassifier
 from pyrnnfast.models.classifier_training import LabelledBatches, TextBatch, weigh
-from pyrnnfast.models.pooling import POOLINGS, Pooling
+from pyrnnfast.models.pooling import Pooling
 from pyrnnfast.models.scores import confusion_of_one, scores
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.text.examples import given_examples

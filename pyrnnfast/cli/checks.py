@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyrnnfast.cli import options as shared
+from pyrnnfast._names import CELLS, POOLINGS, UNITS
 from pyrnnfast.cli.texts import typed
 
 LENGTHS = ("epochs", "minutes", "steps")
-CHOICES = {"cell": shared.CELLS, "pooling": shared.POOLINGS, "unit": shared.UNITS}
+CHOICES = {"cell": CELLS, "pooling": POOLINGS, "unit": UNITS}
 
 
 def option(name: str) -> str:
@@ -62,26 +62,31 @@ def check_values(given: Mapping[str, Any]) -> None:
 
 
 def check_outputs(outputs: list[Path], inputs: list[Path], resume: bool, force: bool) -> None:
-    """Refuse to overwrite what is there, or what is read; find out now what cannot be written."""
-    from pyrnnfast.training.files import check_writable, resolve
-
-    for path in outputs:
-        resolve(path)
-    read = {os.path.realpath(path) for path in inputs}
-    for path in outputs:
-        if os.path.realpath(path) in read:
-            raise ValueError(f"{path}: would overwrite a text that is read; name another --model")
+    """Check the files of a run, of which the first two must be there when it is resumed."""
     if resume:
         for path in outputs[:2]:
             if not path.exists():
                 raise ValueError(f"{path}: is not there, so nothing can be resumed; train without --resume")
-    elif not force:
-        for path in outputs:
-            if os.path.lexists(path):
-                raise ValueError(
-                    f"{path}: is there already; --force replaces it, --resume goes on with that run, "
-                    "--model NAME takes another file"
-                )
+    others = ", --resume goes on with that run, --model NAME takes another file"
+    check_free(outputs, inputs, resume or force, others)
+
+
+def check_free(outputs: list[Path], inputs: list[Path], replace: bool, others: str = "") -> None:
+    """Refuse to overwrite what is read or what is there; find out now what cannot be written.
+
+    replace: whether what is there may be. others: what else than --force could be done about it.
+    """
+    from pyrnnfast.training.files import check_writable, resolve
+
+    taken = {os.path.realpath(path) for path in inputs}
+    for path in outputs:
+        target = str(resolve(path))
+        if target in taken:
+            raise ValueError(f"{path}: would overwrite another file of this command; name another one")
+        taken.add(target)
+    for path in outputs:
+        if not replace and os.path.lexists(path):
+            raise ValueError(f"{path}: is there already; --force replaces it{others}")
     for path in outputs:
         check_writable(path)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyrnnfast._names import POOLINGS, UNITS
 from pyrnnfast.cli import options as shared
 from pyrnnfast.cli import runs
 from pyrnnfast.cli.errors import DebugOption
@@ -31,7 +32,6 @@ DEFAULTS: dict[str, Any] = {
     "batch": 128,
     "lr": 1e-3,
 }
-EPOCHS = 10
 VOCABULARY = 5000
 """Of characters or words, besides those that stand for others."""
 LINES_EVERY = 100
@@ -73,24 +73,20 @@ def train(
     epochs: shared.Epochs = None,
     minutes: shared.Minutes = None,
     steps: shared.Steps = None,
-    unit: Annotated[str | None, typer.Option(help="char or word.  [default: char]")] = None,
+    unit: Annotated[str | None, shared.says("char or word.", UNITS[0])] = None,
     vocabulary: Annotated[
-        int | None, typer.Option(help="Tokens that are kept, the most frequent.  [default: 5000]")
+        int | None, shared.says("Tokens that are kept, the most frequent.", VOCABULARY)
     ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Read all texts in lower case.")] = False,
-    max_length: Annotated[int | None, typer.Option(help="Tokens of a text read.  [default: 600]")] = None,
-    cell: Annotated[str | None, typer.Option(help=f"{shared.CELL_HELP}  [default: gru]")] = None,
-    pooling: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(shared.POOLINGS)}.  [default: mean]")
-    ] = None,
-    embedding: Annotated[int | None, typer.Option(help="Numbers per token.  [default: 64]")] = None,
-    hidden: Annotated[
-        int | None, typer.Option(help="Units of a layer and direction.  [default: 128]")
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 2]")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Probability of a zero.  [default: 0.2]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Texts read at once.  [default: 128]")] = None,
-    lr: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: 0.001]")] = None,
+    max_length: Annotated[int | None, shared.says("Tokens of a text read.", DEFAULTS["max_length"])] = None,
+    cell: Annotated[str | None, shared.cell(DEFAULTS["cell"])] = None,
+    pooling: Annotated[str | None, shared.says(f"One of {', '.join(POOLINGS)}.", DEFAULTS["pooling"])] = None,
+    embedding: Annotated[int | None, shared.says("Numbers per token.", DEFAULTS["embedding"])] = None,
+    hidden: Annotated[int | None, shared.says("Units of a layer and direction.", DEFAULTS["hidden"])] = None,
+    layers: Annotated[int | None, shared.says("Recurrent layers.", DEFAULTS["layers"])] = None,
+    dropout: Annotated[float | None, shared.says("Probability of a zero.", DEFAULTS["dropout"])] = None,
+    batch: Annotated[int | None, shared.says("Texts read at once.", DEFAULTS["batch"])] = None,
+    lr: Annotated[float | None, shared.says("The highest learning rate.", DEFAULTS["lr"])] = None,
     patience: shared.Patience = None,
     tensorboard: shared.LogFolder = None,
     seed: shared.Seed = 0,
@@ -104,7 +100,7 @@ def train(
         files,
         DEFAULTS,
         new=("unit", "vocabulary", "lowercase"),
-        length={"epochs": EPOCHS},
+        length={"epochs": shared.EPOCHS},
     )
     from pyrnnfast.cli.progress import Display
     from pyrnnfast.models import TextClassifier, classifier_training
@@ -127,7 +123,7 @@ def train(
         if not any(seen.labels):
             raise ValueError(f"{', '.join(map(str, files))}: must have at least one label, got none")
         size = (vocabulary or VOCABULARY) + len(SPECIALS)
-        words = {"unit": unit or "char", "max_size": size, "lowercase": lowercase}
+        words = {"unit": unit or UNITS[0], "max_size": size, "lowercase": lowercase}
         network = run.new(_smallest(trained.texts, seen, words, multilabel))
     if class_weights is not None:
         weights = _weights(class_weights, network)

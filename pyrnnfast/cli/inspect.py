@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 
 from pyrnnfast._columns import print_columns
 from pyrnnfast.cli import options as shared
+from pyrnnfast.cli.checks import check_free
 from pyrnnfast.cli.errors import DebugOption, about
 from pyrnnfast.cli.texts import say, sentences_of, texts_of
 
@@ -60,15 +60,13 @@ def inspect(
             "gradients: how far they reach back in time."
         ),
     ] = "units",
-    layer: Annotated[int | None, typer.Option(help="Of gates and units, from 0.  [default: 0]")] = None,
+    layer: Annotated[int | None, shared.says("Of gates and units, from 0.", 0)] = None,
     reverse: Annotated[
         bool, typer.Option("--reverse", help="The direction that reads from the end.")
     ] = False,
     unit: Annotated[int | None, typer.Option(help="Look at this unit only, from 0.")] = None,
-    tokens: Annotated[
-        int | None, typer.Option(help=f"How much is read for gates and units.  [default: {TOKENS}]")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help=f"Of gradients back in time.  [default: {STEPS}]")] = None,
+    tokens: Annotated[int | None, shared.says("How much is read for gates and units.", TOKENS)] = None,
+    steps: Annotated[int | None, shared.says("Of gradients back in time.", STEPS)] = None,
     grad_clip: Annotated[
         float | None, typer.Option(help="Gradients once more, clipped in the time loop to this.")
     ] = None,
@@ -107,7 +105,7 @@ def inspect(
         validation.number("--grad-clip", grad_clip, above=0)
     if unit is not None:
         validation.integer("--unit", unit, 0)
-    _check_outputs([path for path in (html, png) if path is not None], [model, file], force)
+    check_free([path for path in (html, png) if path is not None], [model, file], force)
     if png is not None:
         figure_class()
     network = load(model)
@@ -138,20 +136,6 @@ def inspect(
         return
     print_columns(found.head, found.lines, found.right)
     say(found.note)
-
-
-def _check_outputs(outputs: list[Path], inputs: list[Path], force: bool) -> None:
-    """Refuse to overwrite what is there, or what is read; find out now what cannot be written."""
-    from pyrnnfast.training.files import check_writable, resolve
-
-    taken = [os.path.realpath(path) for path in inputs]
-    for path in outputs:
-        if os.path.realpath(resolve(path)) in taken:
-            raise ValueError(f"{path}: would overwrite another file of this command; name another one")
-        if os.path.lexists(path) and not force:
-            raise ValueError(f"{path}: is there already; --force replaces it")
-        check_writable(path)
-        taken.append(os.path.realpath(path))
 
 
 def _gradients(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-CELLS = ("lstm", "gru", "rnn", "rnn_relu", "gru_reset_before", "one_gate_gru")
-POOLINGS = ("mean", "last", "max", "attention")
-UNITS = ("char", "word")
-CELL_HELP = f"One of {', '.join(CELLS)}."
+from pyrnnfast._names import CELLS
+
+
+def says(text: str, default: object) -> Any:
+    """Return an option with this help, naming what None, an option that is not given, stands for."""
+    return typer.Option(help=f"{text}  [default: {default}]")
+
+
+def cell(default: str) -> Any:
+    """Return the option of the recurrent cell."""
+    return says(f"One of {', '.join(CELLS)}.", default)
+
+
+EPOCHS, HOLDOUT = 10, 0.1
 SavedModel = Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelFile = Annotated[
@@ -23,11 +33,11 @@ ModelFile = Annotated[
 ]
 Minutes = Annotated[float | None, typer.Option(help="Wall time, all included, instead of epochs.")]
 Steps = Annotated[int | None, typer.Option(help="Batches instead of epochs.")]
-Epochs = Annotated[int | None, typer.Option(help="How often each example is seen.  [default: 10]")]
+Epochs = Annotated[int | None, says("How often each example is seen.", EPOCHS)]
 Valid = Annotated[Path | None, typer.Option(help="Examples that are held out.")]
 Holdout = Annotated[
     float | None,
-    typer.Option(help="Without --valid, the share of the examples to hold out at random.  [default: 0.1]"),
+    says("Without --valid, the share of the examples to hold out at random.", HOLDOUT),
 ]
 Patience = Annotated[
     int | None,

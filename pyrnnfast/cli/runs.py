@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyrnnfast.cli import options as shared
 from pyrnnfast.cli.checks import (
     LENGTHS,
     check_outputs,
@@ -32,7 +33,6 @@ BYTES_PER_WEIGHT = 24
 """Weights, gradients, Adam's two means, the best weights, the pack, for simplicity of all: float32 each."""
 BYTES_PER_ARRAY = 1000
 """What these arrays take besides their numbers, for each array of weights."""
-HOLDOUT = 0.1
 
 
 class Run:
@@ -73,7 +73,7 @@ class Run:
         check_values({name: asked[name] for name in (*defaults, *new, "holdout", "patience")})
         read = [*inputs, *([self.valid] if self.valid else ())]
         check_outputs(self.outputs, read, self.resume, asked["force"])
-        self.holdout: float = HOLDOUT if holdout is None else holdout
+        self.holdout: float = shared.HOLDOUT if holdout is None else holdout
         self.recipe: dict[str, Any] = {}
         """Of a resumed run."""
         if self.resume:  # without --patience the trainer takes that of the checkpoint

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "batch": 32,
     "lr": 2e-3,
 }
-EPOCHS, CLIP, LINES_EVERY = 10, 5.0, 100
+CLIP, LINES_EVERY = 5.0, 100
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -39,15 +39,13 @@ def train(
     epochs: shared.Epochs = None,
     minutes: shared.Minutes = None,
     steps: shared.Steps = None,
-    cell: Annotated[str | None, typer.Option(help=f"{shared.CELL_HELP}  [default: lstm]")] = None,
-    embedding: Annotated[int | None, typer.Option(help="Numbers per word.  [default: 128]")] = None,
-    hidden: Annotated[
-        int | None, typer.Option(help="Units of a layer and direction.  [default: 192]")
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Layers over the words.  [default: 1]")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Probability of a zero.  [default: 0.5]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Sentences read at once.  [default: 32]")] = None,
-    lr: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: 0.002]")] = None,
+    cell: Annotated[str | None, shared.cell(DEFAULTS["cell"])] = None,
+    embedding: Annotated[int | None, shared.says("Numbers per word.", DEFAULTS["embedding"])] = None,
+    hidden: Annotated[int | None, shared.says("Units of a layer and direction.", DEFAULTS["hidden"])] = None,
+    layers: Annotated[int | None, shared.says("Layers over the words.", DEFAULTS["layers"])] = None,
+    dropout: Annotated[float | None, shared.says("Probability of a zero.", DEFAULTS["dropout"])] = None,
+    batch: Annotated[int | None, shared.says("Sentences read at once.", DEFAULTS["batch"])] = None,
+    lr: Annotated[float | None, shared.says("The highest learning rate.", DEFAULTS["lr"])] = None,
     patience: shared.Patience = None,
     tensorboard: shared.LogFolder = None,
     seed: shared.Seed = 0,
@@ -56,7 +54,7 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train a bidirectional tagger on words and their characters; Ctrl-C saves it, --resume goes on."""
-    run = runs.Run(dict(locals()), [file], DEFAULTS, length={"epochs": EPOCHS})
+    run = runs.Run(dict(locals()), [file], DEFAULTS, length={"epochs": shared.EPOCHS})
     from pyrnnfast.cli.progress import Display
     from pyrnnfast.models import SequenceTagger, tagger_training
     from pyrnnfast.text import read_sentences

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pyrnnfast._names import UNITS
 from pyrnnfast.cli import options as shared
 from pyrnnfast.cli import runs
 from pyrnnfast.cli.errors import DebugOption
@@ -24,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 }
 WORDS = 10_000
 """The default size of a vocabulary of words; of characters all are taken."""
-MINUTES = 1.0
+MINUTES = 1
 VALID_EVERY = 250
 PATIENCE = 10
 
@@ -38,16 +39,14 @@ def train(
         ),
     ] = None,
     model_name: shared.ModelFile = "model.safetensors",
-    minutes: Annotated[
-        float | None, typer.Option(help=f"Wall time, all included.  [default: {MINUTES:g}]")
-    ] = None,
+    minutes: Annotated[float | None, shared.says("Wall time, all included.", MINUTES)] = None,
     steps: Annotated[int | None, typer.Option(help="Steps instead of minutes: reproducible.")] = None,
     valid: Annotated[Path | None, typer.Option(help="A text that is held out.")] = None,
     holdout: Annotated[
         float | None,
-        typer.Option(help="Without --valid, the share of the text, at its end, to hold out.  [default: 0.1]"),
+        shared.says("Without --valid, the share of the text, at its end, to hold out.", shared.HOLDOUT),
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="char or word.  [default: char]")] = None,
+    unit: Annotated[str | None, shared.says("char or word.", UNITS[0])] = None,
     vocabulary: Annotated[
         int | None,
         typer.Option(
@@ -59,17 +58,17 @@ def train(
         int | None, typer.Option(help="The least number of times a token of the vocabulary was seen.")
     ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Read all texts in lower case.")] = False,
-    cell: Annotated[str | None, typer.Option(help=f"{shared.CELL_HELP}  [default: gru]")] = None,
-    hidden: Annotated[int | None, typer.Option(help="Units of a layer.  [default: 256]")] = None,
-    layers: Annotated[int | None, typer.Option(help="Recurrent layers.  [default: 1]")] = None,
-    embedding: Annotated[int | None, typer.Option(help="Numbers per token.  [default: 64]")] = None,
-    batch: Annotated[int | None, typer.Option(help="Rows read at once.  [default: 32]")] = None,
-    window: Annotated[int | None, typer.Option(help="Tokens of a row in a step.  [default: 64]")] = None,
-    lr: Annotated[float | None, typer.Option(help="The highest learning rate.  [default: 0.006]")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Probability of a zero.  [default: 0]")] = None,
+    cell: Annotated[str | None, shared.cell(DEFAULTS["cell"])] = None,
+    hidden: Annotated[int | None, shared.says("Units of a layer.", DEFAULTS["hidden"])] = None,
+    layers: Annotated[int | None, shared.says("Recurrent layers.", DEFAULTS["layers"])] = None,
+    embedding: Annotated[int | None, shared.says("Numbers per token.", DEFAULTS["embedding"])] = None,
+    batch: Annotated[int | None, shared.says("Rows read at once.", DEFAULTS["batch"])] = None,
+    window: Annotated[int | None, shared.says("Tokens of a row in a step.", DEFAULTS["window"])] = None,
+    lr: Annotated[float | None, shared.says("The highest learning rate.", DEFAULTS["lr"])] = None,
+    dropout: Annotated[float | None, shared.says("Probability of a zero.", DEFAULTS["dropout"])] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help=f"End after so many validations without a new best.  [default: {PATIENCE}]"),
+        shared.says("End after so many validations without a new best.", PATIENCE),
     ] = None,
     tensorboard: shared.LogFolder = None,
     seed: shared.Seed = 0,
@@ -94,7 +93,7 @@ def train(
     if vocabulary is not None:
         validation.integer("vocabulary", vocabulary, len(SPECIALS) + 1)
     network = LanguageModel.load(run.outputs[0]) if resume else None
-    unit = unit or "char" if network is None else network.vocabulary.unit
+    unit = unit or UNITS[0] if network is None else network.vocabulary.unit
     text = "\n".join(map(read_text, files)) if files else language_reference()
     source = ", ".join(map(str, files)) if files else "Python's language reference"
     trained, held_out = language_training.split(

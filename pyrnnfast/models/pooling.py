@@ -9,8 +9,6 @@ from pyrnnfast.layers.linear import Linear
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.tape import TapeSlot
 
-POOLINGS = ("mean", "last", "max", "attention")
-
 
 class Pooling(Module):
     """Pools the outputs y of a stack over the steps t < length of each row; what is past that plays no part.

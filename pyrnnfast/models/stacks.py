@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyrnnfast import validation
+from pyrnnfast._names import CELLS
 from pyrnnfast.layers.one_gate import OneGateGRU
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
 
-CELLS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU] | type[OneGateGRU], dict[str, Any]]] = {
+LAYERS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU] | type[OneGateGRU], dict[str, Any]]] = {
     "lstm": (LSTM, {}),
     "gru": (GRU, {}),
     "rnn": (RNN, {}),
@@ -17,12 +18,11 @@ CELLS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU] | type[OneGateGRU], di
     "gru_reset_before": (GRU, {"reset_after": False}),
     "one_gate_gru": (OneGateGRU, {}),
 }
-GATES = {"lstm": 4, "gru": 3, "gru_reset_before": 3, "one_gate_gru": 2, "rnn": 1, "rnn_relu": 1}
 
 
 def check_options(cell: str, dropout: float, **sizes: int) -> None:
     """Raise TypeError or ValueError unless these are a cell, a probability, and integers of at least 1."""
-    validation.choice("cell", cell, tuple(CELLS))
+    validation.choice("cell", cell, CELLS)
     validation.probability("dropout", dropout)
     for name, size in sizes.items():
         validation.integer(name, size, 1)
@@ -32,7 +32,7 @@ def make_stack(
     cell: str, inputs: int, hidden: int, layers: int, dropout: float, **options: Any
 ) -> RNN | LSTM | GRU | OneGateGRU:
     """Make the layers, of options that were checked; `dropout` is between them, options the constructor's."""
-    layer, own = CELLS[cell]
+    layer, own = LAYERS[cell]
     return layer(inputs, hidden, layers, dropout=dropout if layers > 1 else 0.0, **own, **options)
 
 
@@ -43,7 +43,8 @@ def stack_shapes(
 
     Raises TypeError and ValueError when cell is none.
     """
-    gates = GATES[validation.choice("cell", cell, tuple(GATES))] * hidden
+    known = validation.choice("cell", cell, CELLS)
+    gates = validation.GATES["rnn_tanh" if known == "rnn" else known] * hidden
     ends = ("", "_reverse")[: 1 + bidirectional]
     for layer in range(layers):
         below = hidden * len(ends) if layer else inputs

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyrnnfast import validation
+from pyrnnfast._names import POOLINGS
 from pyrnnfast._types import Array, DTypeLike, Integers, Seed
 from pyrnnfast.layers.dropout import Dropout
 from pyrnnfast.layers.embedding import Embedding
@@ -18,7 +19,7 @@ from pyrnnfast.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from pyrnnfast.models import classifier_training
 from pyrnnfast.models.classifier_training import ClassWeights, TextBatch
 from pyrnnfast.models.model import Model, Shapes
-from pyrnnfast.models.pooling import POOLINGS, Pooling
+from pyrnnfast.models.pooling import Pooling
 from pyrnnfast.models.scores import Report, confusion_of_one, confusion_of_several, scores
 from pyrnnfast.models.stacks import check_options, make_stack, stack_shapes
 from pyrnnfast.text import BucketedBatches, Examples, Labels, Vocabulary

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pyrnnfast._names import UNITS
 from pyrnnfast.text._checks import as_count, as_text
 
 PAD, UNK, BOS, EOS = SPECIALS = ("<PAD>", "<UNK>", "<BOS>", "<EOS>")
-UNITS = ("char", "word")
 
 
 def check_unit(unit: object) -> str:
