@@ -133,7 +133,20 @@ def test_train_on_several_files_with_a_valid_one(folder: Path) -> None:
 
 
 def test_every_option_of_train(folder: Path) -> None:
-    options = ["--cell", "gru", "--layers", 2, "--dropout", 0.25, "--lr", 0.001, "--holdout", 0.2]
+    options = [
+        "--cell",
+        "gru",
+        "--layers",
+        2,
+        "--dropout",
+        0.25,
+        "--lr",
+        0.001,
+        "--weight-decay",
+        0.1,
+        "--holdout",
+        0.2,
+    ]
     run(folder, "train", "text.txt", "--steps", 25, "--seed", 2**64, *options, *TINY)
     network = LanguageModel.load(folder / "model.safetensors")
     expected = {"cell": "gru", "layers": 2, "dropout": 0.25, "hidden": 8, "embedding": 4, "dtype": "float32"}

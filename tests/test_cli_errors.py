@@ -110,6 +110,10 @@ def fails(folder: Path, words: list[object]) -> str:
         (["train", "text.txt", "--batch", 0], "batch must be"),
         (["train", "text.txt", "--window", 0], "window must be"),
         (["train", "text.txt", "--lr", 0], "lr must be a finite number above 0"),
+        (
+            ["train", "text.txt", "--weight-decay", -1],
+            "weight_decay must be a finite number at least 0, got -1",
+        ),
         (["train", "text.txt", "--lr", "inf"], "lr must be a finite number above 0"),
         (["train", "text.txt", "--dropout", 1.5], "dropout must be"),
         (["train", "text.txt", "--seed", -1], "--seed must be an integer of at least 0, got -1"),
@@ -180,7 +184,13 @@ def test_resuming_with_other_options_or_other_text(folder: Path) -> None:
     network.fit(TEXT, steps=3, batch=4, window=16, model="m.safetensors", history="m.csv")
     resume = ["train", "--resume", "--model", "m.safetensors"]
     assert "another recipe: text was" in fails(folder, [*resume, "other.txt"])
-    for option in (["--hidden", 9], ["--cell", "gru"], ["--batch", 5], ["--lr", 0.5], ["--dropout", 0.1]):
+    for option in (
+        ["--hidden", 9],
+        ["--cell", "gru"],
+        ["--batch", 5],
+        ["--lr", 0.5],
+        ["--weight-decay", 0.1],
+    ):
         assert f"{option[0]} {option[1]} cannot go on" in fails(folder, [*resume, "text.txt", *option])
     assert "has had 3 steps" in fails(folder, [*resume, "text.txt"])
     beside = checkpoint.path_beside("m.safetensors")

@@ -1,4 +1,4 @@
-"""Training: resuming to the bit, best weights, early stop, time, interruption, reports."""
+"""Training: resuming to the bit, best weights, early stop, time, interruption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyrnnfast import training
 from pyrnnfast.models import LanguageModel
 from pyrnnfast.models.language_training import StreamTask
 from pyrnnfast.text import Vocabulary
-from pyrnnfast.training import Budget, Callback, Checkpoint, History, Progress, Row, checkpoint, report
+from pyrnnfast.training import Callback, Checkpoint, Progress, checkpoint
 from pyrnnfast.training.interrupt import StopFlag, stop_on_signals
 
 TEXT = "".join(f"{n} times {n} is {n * n}; " for n in range(120))
@@ -91,7 +91,14 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(tmp_path: Path) 
 def test_another_recipe_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m"
     model().fit(TEXT, steps=6, model=path, **RUN)
-    for change in ({"batch": 3}, {"window": 4}, {"lr": 1e-3}, {"valid": "1 times"}, {"text": TEXT + "!"}):
+    for change in (
+        {"batch": 3},
+        {"window": 4},
+        {"lr": 1e-3},
+        {"weight_decay": 1},
+        {"valid": "1 times"},
+        {"text": TEXT + "!"},
+    ):
         options = {"text": TEXT, "steps": 9, **RUN, **change}
         with pytest.raises(ValueError, match="another recipe: "):
             model().fit(**options, model=path, resume=True)
@@ -236,6 +243,8 @@ def test_signals_only_matter_in_the_main_thread() -> None:
         (ValueError, {"minutes": 0.0}),
         (ValueError, {"minutes": math.nan}),
         (ValueError, {"steps": 5, "lr": 0.0}),
+        (ValueError, {"steps": 5, "weight_decay": -0.1}),
+        (ValueError, {"steps": 5, "weight_decay": math.inf}),
         (ValueError, {"steps": 5, "batch": 0}),
         (ValueError, {"steps": 5, "window": 0}),
         (ValueError, {"steps": 5, "window": 10**6}),
@@ -248,6 +257,7 @@ def test_signals_only_matter_in_the_main_thread() -> None:
         (ValueError, {"steps": 5, "model": ""}),
         (TypeError, {"steps": 5, "valid": 3}),
         (TypeError, {"steps": 5.0}),
+        (TypeError, {"steps": 5, "weight_decay": None}),
         (TypeError, {"steps": 5, "clip": "a"}),
         (TypeError, {"steps": 5, "callbacks": [3]}),
         (TypeError, {"steps": 5, "callbacks": Callback()}),
@@ -290,44 +300,10 @@ def test_any_norm_of_gradients_may_be_allowed(tmp_path: Path) -> None:
         model().fit(TEXT, steps=steps, clip=math.inf, model=tmp_path / "m", resume=resume, **RUN)
 
 
-# --- Reports and budgets
-
-
-def test_learning_rates() -> None:
-    steps = Budget(steps=100)
-    assert steps.learning_rate(1.0, 0, 0.0) == 1 / 20
-    assert steps.learning_rate(1.0, 3000, 0.5) == Budget(steps=9).learning_rate(1.0, 3000, 0.5) == 0.5
-    timed = Budget(minutes=2)
-    assert timed.fraction(7, 60.0) == 0.5
-    assert timed.fraction(7, 55.0, reserve=10.0) == 0.5
-    assert timed.fraction(0, 0.0, reserve=1000.0) == 1.0
-    assert timed.learning_rate(1.0, 100, 0.0) == 1.0
-    assert timed.learning_rate(1.0, 100, 1.0) == pytest.approx(0.05)
-
-
-def test_csv_comes_back_to_the_bit(tmp_path: Path) -> None:
-    rows = [Row(1, 32, 0.1, 1 / 3, math.inf, 2.0 / 3), Row(2, 64, 0.2, 1e-300, math.nan, 0.1, 1 / 7)]
-    history = History(tmp_path / "h.csv")
-    for row in rows:
-        history.add(row)
-        history.flush()
-    history.close()
-    assert repr(training.read_csv(tmp_path / "h.csv")) == repr(rows)
-    assert (tmp_path / "h.csv").read_text().splitlines()[0] == ",".join(report.COLUMNS)
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="must be a CSV with the columns step, tokens"):
-        History(tmp_path / "other.csv", resume_at=3)
-    (tmp_path / "other.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="is no CSV"):
-        training.read_csv(tmp_path / "other.csv")
-
-
-def test_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [Row(n, n, 0.0, 0.1, 1.0, 1 / n, 0.5 if n % 100 == 0 else None) for n in range(1, 1000)]
-    pytest.importorskip("matplotlib")
-    for some in (rows, rows[:1], []):
-        assert training.plot(some, tmp_path / "p.png", title=r"a$\frac$語")
-        assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    assert not training.plot(rows, tmp_path / "absent.png")
-    assert not (tmp_path / "absent.png").exists()
+def test_weight_decay_takes_a_part_of_the_learning_rate_from_each_weight() -> None:
+    before, plain, decayed = model(), model(), model()
+    plain.fit(TEXT, steps=1, lr=0.2, **RUN)
+    decayed.fit(TEXT, steps=1, lr=0.2, weight_decay=3.0, **RUN)
+    for name, value in plain.state_dict().items():
+        lost = 0.2 / 20 * 3.0 * before.state_dict()[name]  # the first of 20 steps in which the rate rises
+        np.testing.assert_allclose(decayed.state_dict()[name], value - lost, rtol=0, atol=1e-6)

@@ -42,7 +42,7 @@ def check_values(given: Mapping[str, Any]) -> None:
     """Refuse what no file could make right, before one is read.
 
     given: options by name, None for one that is not given: integers of at least 1, but for flags, those of
-    `CHOICES`, dropout, holdout and lr.
+    `CHOICES`, dropout, holdout, lr and weight_decay.
     """
     from pyrnnfast import validation
 
@@ -55,6 +55,8 @@ def check_values(given: Mapping[str, Any]) -> None:
             validation.probability(name, value)
         elif name == "holdout":
             validation.number(name, value, at_least=0, below=1)
+        elif name == "weight_decay":
+            validation.number(name, value, at_least=0)
         elif name == "lr":
             validation.number(name, value, above=0)
         else:

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "max_length": 600,
     "batch": 128,
     "lr": 1e-3,
+    "weight_decay": 0.0,
 }
 VOCABULARY = 5000
 """Of characters or words, besides those that stand for others."""
@@ -87,6 +88,7 @@ def train(
     dropout: Annotated[float | None, shared.says("Probability of a zero.", DEFAULTS["dropout"])] = None,
     batch: Annotated[int | None, shared.says("Texts read at once.", DEFAULTS["batch"])] = None,
     lr: Annotated[float | None, shared.says("The highest learning rate.", DEFAULTS["lr"])] = None,
+    weight_decay: Annotated[float | None, shared.weight_decay(DEFAULTS["weight_decay"])] = None,
     patience: shared.Patience = None,
     tensorboard: shared.LogFolder = None,
     seed: shared.Seed = 0,

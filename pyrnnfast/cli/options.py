@@ -20,6 +20,11 @@ def cell(default: str) -> Any:
     return says(f"One of {', '.join(CELLS)}.", default)
 
 
+def weight_decay(default: float) -> Any:
+    """Return the option of AdamW's weight decay."""
+    return says("How much of the learning rate each step takes from the weights.", default)
+
+
 EPOCHS, HOLDOUT = 10, 0.1
 SavedModel = Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -129,6 +129,7 @@ class Run:
         return RunOptions(
             budget=Budget(**self._length, epoch_steps=every),
             lr=self.options["lr"],
+            weight_decay=self.options["weight_decay"],
             clip=clip,
             valid_every=every,
             patience=self._patience,

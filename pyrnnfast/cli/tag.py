@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "dropout": 0.5,
     "batch": 32,
     "lr": 2e-3,
+    "weight_decay": 0.0,
 }
 CLIP, LINES_EVERY = 5.0, 100
 
@@ -46,6 +47,7 @@ def train(
     dropout: Annotated[float | None, shared.says("Probability of a zero.", DEFAULTS["dropout"])] = None,
     batch: Annotated[int | None, shared.says("Sentences read at once.", DEFAULTS["batch"])] = None,
     lr: Annotated[float | None, shared.says("The highest learning rate.", DEFAULTS["lr"])] = None,
+    weight_decay: Annotated[float | None, shared.weight_decay(DEFAULTS["weight_decay"])] = None,
     patience: shared.Patience = None,
     tensorboard: shared.LogFolder = None,
     seed: shared.Seed = 0,

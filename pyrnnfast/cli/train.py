@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "batch": 32,
     "window": 64,
     "lr": 6e-3,
+    "weight_decay": 0.0,
 }
 WORDS = 10_000
 """The default size of a vocabulary of words; of characters all are taken."""
@@ -65,6 +66,7 @@ def train(
     batch: Annotated[int | None, shared.says("Rows read at once.", DEFAULTS["batch"])] = None,
     window: Annotated[int | None, shared.says("Tokens of a row in a step.", DEFAULTS["window"])] = None,
     lr: Annotated[float | None, shared.says("The highest learning rate.", DEFAULTS["lr"])] = None,
+    weight_decay: Annotated[float | None, shared.weight_decay(DEFAULTS["weight_decay"])] = None,
     dropout: Annotated[float | None, shared.says("Probability of a zero.", DEFAULTS["dropout"])] = None,
     patience: Annotated[
         int | None,

@@ -145,6 +145,7 @@ class LanguageModel(Model):
         batch: int = 32,
         window: int = 64,
         lr: float = 6e-3,
+        weight_decay: float = 0.0,
         clip: float = 1.0,
         valid_every: int = 250,
         patience: int | None = None,
@@ -153,13 +154,14 @@ class LanguageModel(Model):
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> Outcome:
-        """Train by truncated BPTT with Adam, the state carried over from window to window.
+        """Train by truncated BPTT with AdamW, the state carried over from window to window.
 
         text: what is trained on. valid: held-out text; None takes the last `holdout` of text (0: none), of
         words as many whole ones.
         minutes, steps: how long, one of them; `training.Budget` says which learning rate follows.
-        batch, window: N rows of T tokens a step. lr: the highest learning rate. clip: the largest norm of the
-        gradients, infinity for any. valid_every: steps between validations, with `steps` (with `minutes`
+        batch, window: N rows of T tokens a step. lr: the highest learning rate. weight_decay: by how much of
+        the learning rate each step shrinks the weights, default 0. clip: the largest norm of the gradients,
+        infinity for any. valid_every: steps between validations, with `steps` (with `minutes`
         there are 15).
         patience: end after so many validations without a new best; a resumed run keeps its own.
         model: a file that is written at each validation, with a checkpoint beside it; None for neither.
@@ -177,6 +179,7 @@ class LanguageModel(Model):
             options=RunOptions(
                 budget=Budget(steps, minutes),
                 lr=lr,
+                weight_decay=weight_decay,
                 clip=clip,
                 valid_every=valid_every,
                 patience=patience,

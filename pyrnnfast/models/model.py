@@ -11,7 +11,7 @@ import numpy as np
 from pyrnnfast import validation
 from pyrnnfast._types import Array, Seed
 from pyrnnfast.layers.module import Module
-from pyrnnfast.optim import Adam
+from pyrnnfast.optim import AdamW
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import History, RunOptions, Task, Trainer, checkpoint, storage
 from pyrnnfast.training.files import Location
@@ -96,7 +96,7 @@ class Model(Module):
             self.train(was_training)
 
     def trainer(self, task: Task, options: RunOptions, recipe: Mapping[str, Any]) -> Trainer:
-        """Return the run of a task with Adam, at its start or, as options say, where it stopped.
+        """Return the run of a task with AdamW, at its start or, as options say, where it stopped.
 
         recipe: what must be the same when it is resumed, besides what model and options add.
         Raises ValueError when it is another run's checkpoint, OSError when it cannot be read.
@@ -109,7 +109,7 @@ class Model(Module):
         reached = None if state is None else validation.integer("step", state.progress.get("step"), 0)
         trainer = Trainer(
             task,
-            Adam(self, options.lr),
+            AdamW(self, options.lr, weight_decay=options.weight_decay),
             peak=options.lr,
             budget=options.budget,
             clip=options.clip,

@@ -243,6 +243,7 @@ class SequenceTagger(Model):
         steps: int | None = None,
         batch: int = 32,
         lr: float = 2e-3,
+        weight_decay: float = 0.0,
         clip: float = 5.0,
         valid_every: int | None = None,
         patience: int | None = None,
@@ -251,7 +252,7 @@ class SequenceTagger(Model):
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> Outcome:
-        """Train with Adam on batches of sentences of near lengths.
+        """Train with AdamW on batches of sentences of near lengths.
 
         sentences: (words, tags) or (words, tags, intent) each, as `text.read_sentences` gives them: lists of
         strings, BIO tags. valid: held-out ones; None takes a share `holdout` at random (0: none). Their tags
@@ -273,6 +274,7 @@ class SequenceTagger(Model):
             options=RunOptions(
                 budget=budget,
                 lr=lr,
+                weight_decay=weight_decay,
                 clip=clip,
                 valid_every=budget.epoch_steps if valid_every is None else valid_every,
                 patience=patience,

@@ -209,6 +209,7 @@ class TextClassifier(Model):
         steps: int | None = None,
         batch: int = 128,
         lr: float = 1e-3,
+        weight_decay: float = 0.0,
         clip: float = 1.0,
         class_weights: ClassWeights = None,
         valid_every: int | None = None,
@@ -218,13 +219,13 @@ class TextClassifier(Model):
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> Outcome:
-        """Train with Adam on batches of texts of near lengths.
+        """Train with AdamW on batches of texts of near lengths.
 
         texts, labels: the examples; a label each, or with multilabel a list of labels each. A text has more
         than white space. valid: held-out texts and labels; None takes a share `holdout` of the examples,
         drawn at random, the same for equal ones (0: none).
         epochs, minutes, steps: how long, one of them, 10 epochs by default; `training.Budget` says which
-        learning rate follows. batch: N. lr: the highest learning rate. clip: the largest norm of gradients.
+        learning rate follows. batch: N. lr, weight_decay, clip: as `LanguageModel.fit`.
         class_weights: of the loss, by label (those not named: 1), or "balanced", as if each label were as
         frequent; with multilabel they weigh having a label against not having it.
         valid_every: steps between validations, an epoch by default (with `minutes` there are 15).
@@ -248,6 +249,7 @@ class TextClassifier(Model):
             options=RunOptions(
                 budget=budget,
                 lr=lr,
+                weight_decay=weight_decay,
                 clip=clip,
                 valid_every=budget.epoch_steps if valid_every is None else valid_every,
                 patience=patience,

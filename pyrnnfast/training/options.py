@@ -19,7 +19,8 @@ from pyrnnfast.training.progress import Callback
 class RunOptions:
     """How a model is trained, whatever it is; the rest is as `Trainer`'s.
 
-    lr: the highest learning rate. valid_every: steps between validations, unless the budget is of minutes.
+    lr: the highest learning rate. weight_decay: AdamW's. valid_every: steps between validations, unless the
+    budget is of minutes.
     patience: None for none, or for that of the run that is resumed.
     model: the file that is written at each validation, with a checkpoint beside it; None for neither.
     history: a CSV of the losses. resume: go on from the checkpoint.
@@ -28,6 +29,7 @@ class RunOptions:
 
     budget: Budget
     lr: float
+    weight_decay: float = 0.0
     clip: float = 1.0
     valid_every: int = 250
     patience: int | None = None
@@ -42,6 +44,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         validation.integer("valid_every", self.valid_every, 1)
         validation.number("lr", self.lr, above=0)
+        validation.number("weight_decay", self.weight_decay, at_least=0)
         validation.number("clip", self.clip, above=0, infinite=True)
         validation.flag("resume", self.resume)
         for name, file in (("model", self.model), ("history", self.history)):
@@ -65,4 +68,5 @@ class RunOptions:
     def recipe(self) -> dict[str, Any]:
         """What must be the same when a run is resumed."""
         clip = self.clip if self.clip < math.inf else None  # JSON has no infinity
-        return {"lr": float(self.lr), "clip": clip, "by": self.budget.unit}
+        decay = float(self.weight_decay)
+        return {"lr": float(self.lr), "weight_decay": decay, "clip": clip, "by": self.budget.unit}
