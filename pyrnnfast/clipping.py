@@ -13,7 +13,8 @@ from pyrnnfast.layers.module import Module
 
 Gradients = Module | Mapping[str, Array] | Iterable[Array]
 
-BLOCK = 16384
+BLOCK = 8192
+"""Few enough numbers for a BLAS not to call other threads."""
 NONFINITE = ("propagate", "raise", "skip")
 
 
@@ -121,8 +122,7 @@ def _sum_of_powers(array: Array, p: float, scale: float) -> float:
         if scale != 1:
             work /= scale
         if p == 2:
-            np.multiply(work, work, out=work)
+            total += float(np.dot(work, work))
         else:
-            np.power(np.abs(work, out=work), p, out=work)
-        total += float(work.sum())
+            total += float(np.power(np.abs(work, out=work), p, out=work).sum())
     return total

