@@ -171,6 +171,8 @@ class LanguageModel(Model):
         range, ValueError also for texts that are too short, for a checkpoint of another run and when training
         diverges, OSError when a file cannot be written. Warns as `training.Trainer.run` does.
         """
+        if (minutes is None) == (steps is None):
+            raise ValueError(f"one of minutes and steps must be given, got {minutes} and {steps}")
         trainer = language_training.prepare(
             self,
             *language_training.split(text, valid, holdout, self.vocabulary.unit),
