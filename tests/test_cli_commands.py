@@ -133,24 +133,12 @@ def test_train_on_several_files_with_a_valid_one(folder: Path) -> None:
 
 
 def test_every_option_of_train(folder: Path) -> None:
-    options = [
-        "--cell",
-        "gru",
-        "--layers",
-        2,
-        "--dropout",
-        0.25,
-        "--lr",
-        0.001,
-        "--weight-decay",
-        0.1,
-        "--holdout",
-        0.2,
-    ]
-    run(folder, "train", "text.txt", "--steps", 25, "--seed", 2**64, *options, *TINY)
-    network = LanguageModel.load(folder / "model.safetensors")
-    expected = {"cell": "gru", "layers": 2, "dropout": 0.25, "hidden": 8, "embedding": 4, "dtype": "float32"}
-    assert network.configuration == expected
+    network = {"cell": "gru", "layers": 2, "dropout": 0.25, "recurrent_dropout": 0.1}
+    options = {**network, "lr": 0.001, "weight_decay": 0.1, "holdout": 0.2}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    run(folder, "train", "text.txt", "--steps", 25, "--seed", 2**64, *words, *TINY)
+    found = LanguageModel.load(folder / "model.safetensors").configuration
+    assert found == {**network, "hidden": 8, "embedding": 4, "dtype": "float32"}
     assert max(row.learning_rate for row in training.read_csv(folder / "model.csv")) < 0.0011
 
 

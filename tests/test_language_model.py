@@ -32,7 +32,7 @@ def test_every_cell_is_offered() -> None:
 
 
 def test_names_and_shapes() -> None:
-    first = model(layers=2, dropout=0.5)
+    first = model(layers=2, dropout=0.5, recurrent_dropout=0.25)
     shapes = {name: value.shape for name, value in first.named_parameters().items()}
     classes = len(first.vocabulary)
     assert shapes["embedding.weight"] == (classes, 5)
@@ -47,6 +47,7 @@ def test_names_and_shapes() -> None:
         "hidden": 7,
         "layers": 2,
         "dropout": 0.5,
+        "recurrent_dropout": 0.25,
         "dtype": "float32",
     }
 
@@ -70,8 +71,9 @@ def test_gradients_are_central_differences(cell: str) -> None:
     gradients_hold(network, value)
 
 
-def test_dropout_is_for_training_only() -> None:
-    network = model(dropout=0.5, layers=2)
+@pytest.mark.parametrize("options", [{"dropout": 0.5, "layers": 2}, {"recurrent_dropout": 0.5}])
+def test_dropout_is_for_training_only(options: dict[str, object]) -> None:
+    network = model(**options)
     ids = network.vocabulary.encode("the cat")[:, None]
     assert (network(ids)[0] != network(ids)[0]).any()
     network.eval()
@@ -93,6 +95,8 @@ def test_it_can_be_copied_and_pickled() -> None:
         (TypeError, {"layers": 1.0}),
         (ValueError, {"embedding": -1}),
         (ValueError, {"dropout": 1.5}),
+        (ValueError, {"recurrent_dropout": -0.1}),
+        (TypeError, {"recurrent_dropout": None}),
         (TypeError, {"dtype": np.float16}),
         (TypeError, {"rng": "0"}),
     ],

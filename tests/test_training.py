@@ -49,7 +49,9 @@ def interrupt() -> None:
 # --- Going on
 
 
-@pytest.mark.parametrize("options", [{}, {"cell": "gru", "layers": 2, "dropout": 0.3}, {"cell": "rnn"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"cell": "gru", "layers": 2, "dropout": 0.3}, {"cell": "rnn", "recurrent_dropout": 0.3}]
+)
 @pytest.mark.parametrize("stop_at", [1, 5, 13])
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, options: dict, stop_at: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -42,7 +42,7 @@ def check_values(given: Mapping[str, Any]) -> None:
     """Refuse what no file could make right, before one is read.
 
     given: options by name, None for one that is not given: integers of at least 1, but for flags, those of
-    `CHOICES`, dropout, holdout, lr and weight_decay.
+    `CHOICES`, dropout, recurrent_dropout, holdout, lr and weight_decay.
     """
     from pyrnnfast import validation
 
@@ -51,7 +51,7 @@ def check_values(given: Mapping[str, Any]) -> None:
             continue
         if name in CHOICES:
             validation.choice(name, value, CHOICES[name])
-        elif name == "dropout":
+        elif name.endswith("dropout"):
             validation.probability(name, value)
         elif name == "holdout":
             validation.number(name, value, at_least=0, below=1)

@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "layers": 1,
     "embedding": 64,
     "dropout": 0.0,
+    "recurrent_dropout": 0.0,
     "batch": 32,
     "window": 64,
     "lr": 6e-3,
@@ -67,7 +68,15 @@ def train(
     window: Annotated[int | None, shared.says("Tokens of a row in a step.", DEFAULTS["window"])] = None,
     lr: Annotated[float | None, shared.says("The highest learning rate.", DEFAULTS["lr"])] = None,
     weight_decay: Annotated[float | None, shared.weight_decay(DEFAULTS["weight_decay"])] = None,
-    dropout: Annotated[float | None, shared.says("Probability of a zero.", DEFAULTS["dropout"])] = None,
+    dropout: Annotated[
+        float | None, shared.says("Probability of a zero in a layer's output.", DEFAULTS["dropout"])
+    ] = None,
+    recurrent_dropout: Annotated[
+        float | None,
+        shared.says(
+            "The same of the state within a layer, for a whole window.", DEFAULTS["recurrent_dropout"]
+        ),
+    ] = None,
     patience: Annotated[
         int | None,
         shared.says("End after so many validations without a new best.", PATIENCE),

@@ -31,8 +31,9 @@ class LanguageModel(Model):
 
     vocabulary: the tokens; it needs `<BOS>`, which is read before a text, and for unknown tokens `<UNK>`.
     cell: "lstm", "gru", "rnn" (tanh), "rnn_relu", "gru_reset_before" or "one_gate_gru". embedding, hidden,
-    layers: E, H, L. dropout: probability of a zero in each layer's output, in training, default 0. dtype:
-    float32 or float64.
+    layers: E, H, L. dropout: probability of a zero in each layer's output, in training, default 0.
+    recurrent_dropout: of one in the state where it enters the recurrent product, the same ones through a
+    window (Gal and Ghahramani 2016), default 0. dtype: float32 or float64.
     rng: a numpy.random.Generator or a seed, for weights and dropout; fresh by default.
     Parameters: embedding.weight [V, E], recurrent.weight_ih_l0, ..., decoder.weight [V, H], decoder.bias.
     Raises TypeError and ValueError for arguments of a wrong type or range.
@@ -49,6 +50,7 @@ class LanguageModel(Model):
         hidden: int = 256,
         layers: int = 1,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: DTypeLike = np.float32,
         rng: Seed = None,
     ) -> None:
@@ -64,7 +66,9 @@ class LanguageModel(Model):
         self.dtype = validation.float_dtype("dtype", dtype)
         own: dict[str, Any] = {"dtype": self.dtype, "rng": self.rng}
         self.embedding = Embedding(len(vocabulary), embedding, **own)
-        self.recurrent = make_stack(cell, embedding, hidden, layers, dropout, **own)
+        self.recurrent = make_stack(
+            cell, embedding, hidden, layers, dropout, recurrent_dropout=recurrent_dropout, **own
+        )
         self.dropout = Dropout(dropout, rng=self.rng)
         self.decoder = Linear(hidden, len(vocabulary), **own)
 
@@ -72,16 +76,19 @@ class LanguageModel(Model):
     def configuration(self) -> dict[str, Any]:
         """The constructor's arguments besides vocabulary and rng, as JSON has them.
 
-        Raises ValueError where the recurrent layer was replaced by one with options, which these do not tell.
+        Raises ValueError where the recurrent layer was replaced by one with options that these do not tell.
         """
-        if self.recurrent.options is not None or self.recurrent.draws:
-            raise ValueError(f"recurrent must be a plain layer to be described, got {self.recurrent}")
+        if self.recurrent.options is not None or self.recurrent.input_dropout:
+            raise ValueError(
+                f"recurrent must have no options but recurrent_dropout to be described, got {self.recurrent}"
+            )
         return {
             "cell": self.cell,
             "embedding": self.embedding.embedding_dim,
             "hidden": self.recurrent.hidden_size,
             "layers": self.recurrent.num_layers,
             "dropout": self.dropout.p,
+            "recurrent_dropout": self.recurrent.recurrent_dropout,
             "dtype": self.dtype.name,
         }
 
