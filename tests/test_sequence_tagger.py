@@ -87,6 +87,7 @@ def test_columns_with_and_without_intents(tmp_path: Path) -> None:
         ("a:O <=> x\n::O :O <=> x\n", "f:2: each word must be token:tag, got ':O'"),
         ("a:O <=> x\nb:Q <=> x\n", "f:2: a tag must be O, B-... or I-..., got 'Q'"),
         ("a O\nb NN O\n", "f:2: must have 2 columns as the first line, got 3"),
+        ("a\tO\n\tO\n", "f:2: must have a word in the first column, got ''"),
         ("a\nb\n", "f:1: must have at least 2 columns, got 1"),
         ("a O\nb B-\n", "f:2: a tag must be O, B-... or I-..., got 'B-'"),
         ("\n \n", "f: has no sentences"),

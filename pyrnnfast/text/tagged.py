@@ -37,7 +37,7 @@ def read_sentences(location: Location) -> list[Sentence]:
     line `# intent: x` is of the sentence that follows, and `-DOCSTART-` lines are left out.
     An I- that begins a slot is read as B-.
     Returns the sentences, at least one. Raises OSError when the file cannot be read, ValueError that names
-    file and line for a line of another kind, for unequal columns, and for a tag that is none.
+    file and line for a line of another kind, unequal columns, an empty word, and a tag that is none.
     """
     lines = [(f"{location}:{number}", line) for number, line in enumerate(read_text(location).split("\n"), 1)]
     found = list(_sentences(lines) if has_arrow(line for _, line in lines) else _columns(lines))
@@ -86,6 +86,8 @@ def _columns(lines: list[tuple[str, str]]) -> Iterator[Sentence]:
             if len(cells) != width or width < 2:
                 expected = f"{width} columns as the first line" if width > 1 else "at least 2 columns"
                 raise ValueError(f"{place}: must have {expected}, got {len(cells)}")
+            if not cells[0].strip():
+                raise ValueError(f"{place}: must have a word in the first column, got {cells[0]!r}")
             _parts(place, cells[-1])
             start = place if not words else start
             words.append(cells[0])
