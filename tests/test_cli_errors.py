@@ -190,6 +190,8 @@ def test_resuming_with_other_options_or_other_text(folder: Path) -> None:
         ["--batch", 5],
         ["--lr", 0.5],
         ["--weight-decay", 0.1],
+        ["--dropout", 0.1],
+        ["--recurrent-dropout", 0.1],
     ):
         assert f"{option[0]} {option[1]} cannot go on" in fails(folder, [*resume, "text.txt", *option])
     assert "has had 3 steps" in fails(folder, [*resume, "text.txt"])

@@ -19,7 +19,7 @@ from pyrnnfast._names import CELLS
 from pyrnnfast.models import LanguageModel, SequenceTagger, TextClassifier
 from pyrnnfast.optim import Adam
 from pyrnnfast.text import Vocabulary
-from pyrnnfast.training import Budget, Progress, Trainer, read_csv
+from pyrnnfast.training import Budget, Progress, Trainer, examples, read_csv
 
 require("typer")
 require("rich")
@@ -95,14 +95,27 @@ def test_help_tells_every_default() -> None:
     assert counted > 30
 
 
+def command_module(name: str) -> Any:
+    """Import it; `pyrnnfast.cli.train` as an attribute may be the function."""
+    return importlib.import_module(f"pyrnnfast.cli.{name}")
+
+
 @pytest.mark.parametrize(
     "command, model", [("train", LanguageModel), ("classify", TextClassifier), ("tag", SequenceTagger)]
 )
 def test_defaults_are_those_of_the_model(command: str, model: Any) -> None:
     """Besides the cell of `train`: a GRU gets further in a minute."""
     parameters = inspect.signature(model).parameters | inspect.signature(model.fit).parameters
-    for name, value in importlib.import_module(f"pyrnnfast.cli.{command}").DEFAULTS.items():
+    for name, value in command_module(command).DEFAULTS.items():
         assert parameters[name].default == value or (command, name) == ("train", "cell")
+    assert parameters["holdout"].default == command_module("options").HOLDOUT
+
+
+def test_lengths_are_those_of_the_models() -> None:
+    language, tagger = (inspect.signature(each.fit).parameters for each in (LanguageModel, SequenceTagger))
+    assert command_module("options").EPOCHS == examples.EPOCHS
+    assert tagger["clip"].default == command_module("tag").CLIP
+    assert language["valid_every"].default == command_module("train").VALID_EVERY
 
 
 # --- Time

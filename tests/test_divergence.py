@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,18 @@ def test_divergence_is_told() -> None:
         parameters["decoder.weight"][0, 0] = np.nan
     with pytest.raises(ValueError, match=r"diverged.*smaller learning rate"):
         network.fit(TEXT, steps=90, **RUN)
+
+
+@pytest.mark.parametrize("steps", [4, 90])
+def test_weights_that_are_no_numbers_are_never_the_best(tmp_path: Path, steps: int) -> None:
+    network = model()
+    with network.update() as parameters:
+        parameters["decoder.weight"][0, 0] = np.nan
+    with pytest.raises(
+        ValueError, match=rf"diverged: the held-out loss is nan after step {min(steps, 5)}; try"
+    ):
+        network.fit(TEXT, steps=steps, model=tmp_path / "m", **RUN)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_divergence_to_finite_numbers_is_told() -> None:

@@ -246,6 +246,7 @@ def test_signals_only_matter_in_the_main_thread() -> None:
         (ValueError, {"minutes": math.nan}),
         (ValueError, {"steps": 5, "lr": 0.0}),
         (ValueError, {"steps": 5, "weight_decay": -0.1}),
+        (ValueError, {"steps": 5, "weight_decay": 1000, "lr": 1e-3}),
         (ValueError, {"steps": 5, "weight_decay": math.inf}),
         (ValueError, {"steps": 5, "batch": 0}),
         (ValueError, {"steps": 5, "window": 0}),
@@ -275,6 +276,13 @@ def test_bad_options(error: type[Exception], options: dict[str, object]) -> None
         network.fit(TEXT, **options)
     for name, value in network.state_dict().items():
         np.testing.assert_array_equal(value, model().state_dict()[name])
+
+
+def test_history_is_a_file_of_its_own(tmp_path: Path) -> None:
+    for name in ("m", "m.checkpoint.safetensors", "./m"):
+        with pytest.raises(ValueError, match=r"another file than the model and its checkpoint, got "):
+            model().fit(TEXT, steps=5, model=tmp_path / "m", history=f"{tmp_path}/{name}", **RUN)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["model", "history"])

@@ -70,13 +70,20 @@ def check_outputs(outputs: list[Path], inputs: list[Path], resume: bool, force: 
             if not path.exists():
                 raise ValueError(f"{path}: is not there, so nothing can be resumed; train without --resume")
     others = ", --resume goes on with that run, --model NAME takes another file"
-    check_free(outputs, inputs, resume or force, others)
+    check_free(outputs, inputs, resume or force, others, "name another --model")
 
 
-def check_free(outputs: list[Path], inputs: list[Path], replace: bool, others: str = "") -> None:
+def check_free(
+    outputs: list[Path],
+    inputs: list[Path],
+    replace: bool,
+    others: str = "",
+    instead: str = "name another one",
+) -> None:
     """Refuse to overwrite what is read or what is there; find out now what cannot be written.
 
     replace: whether what is there may be. others: what else than --force could be done about it.
+    instead: what to do about a file that is read.
     """
     from pyrnnfast.training.files import check_writable, resolve
 
@@ -84,7 +91,7 @@ def check_free(outputs: list[Path], inputs: list[Path], replace: bool, others: s
     for path in outputs:
         target = str(resolve(path))
         if target in taken:
-            raise ValueError(f"{path}: would overwrite another file of this command; name another one")
+            raise ValueError(f"{path}: would overwrite another file of this command; {instead}")
         taken.add(target)
     for path in outputs:
         if not replace and os.path.lexists(path):

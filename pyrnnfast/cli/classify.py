@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyrnnfast._names import POOLINGS, UNITS
+from pyrnnfast._names import POOLINGS
 from pyrnnfast.cli import options as shared
 from pyrnnfast.cli import runs
 from pyrnnfast.cli.errors import DebugOption
@@ -74,7 +74,7 @@ def train(
     epochs: shared.Epochs = None,
     minutes: shared.Minutes = None,
     steps: shared.Steps = None,
-    unit: Annotated[str | None, shared.says("char or word.", UNITS[0])] = None,
+    unit: Annotated[str | None, shared.says("char or word.", shared.UNIT)] = None,
     vocabulary: Annotated[
         int | None, shared.says("Tokens that are kept, the most frequent.", VOCABULARY)
     ] = None,
@@ -125,7 +125,7 @@ def train(
         if not any(seen.labels):
             raise ValueError(f"{', '.join(map(str, files))}: must have at least one label, got none")
         size = (vocabulary or VOCABULARY) + len(SPECIALS)
-        words = {"unit": unit or UNITS[0], "max_size": size, "lowercase": lowercase}
+        words = {"unit": unit or shared.UNIT, "max_size": size, "lowercase": lowercase}
         network = run.new(_smallest(trained.texts, seen, words, multilabel))
     if class_weights is not None:
         weights = _weights(class_weights, network)

@@ -22,10 +22,10 @@ def cell(default: str) -> Any:
 
 def weight_decay(default: float) -> Any:
     """Return the option of AdamW's weight decay."""
-    return says("How much of the learning rate each step takes from the weights.", default)
+    return says("AdamW: each step multiplies the weights by 1 - lr x this.", default)
 
 
-EPOCHS, HOLDOUT = 10, 0.1
+EPOCHS, HOLDOUT, UNIT = 10, 0.1, "char"
 SavedModel = Annotated[Path, typer.Argument(metavar="MODEL", help="The file that train wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelFile = Annotated[

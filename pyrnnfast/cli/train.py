@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pyrnnfast._names import UNITS
 from pyrnnfast.cli import options as shared
 from pyrnnfast.cli import runs
 from pyrnnfast.cli.errors import DebugOption
@@ -48,7 +47,7 @@ def train(
         float | None,
         shared.says("Without --valid, the share of the text, at its end, to hold out.", shared.HOLDOUT),
     ] = None,
-    unit: Annotated[str | None, shared.says("char or word.", UNITS[0])] = None,
+    unit: Annotated[str | None, shared.says("char or word.", shared.UNIT)] = None,
     vocabulary: Annotated[
         int | None,
         typer.Option(
@@ -74,7 +73,7 @@ def train(
     recurrent_dropout: Annotated[
         float | None,
         shared.says(
-            "The same of the state within a layer, for a whole window.", DEFAULTS["recurrent_dropout"]
+            "The same of the state that each step starts from, for a window.", DEFAULTS["recurrent_dropout"]
         ),
     ] = None,
     patience: Annotated[
@@ -104,7 +103,7 @@ def train(
     if vocabulary is not None:
         validation.integer("vocabulary", vocabulary, len(SPECIALS) + 1)
     network = LanguageModel.load(run.outputs[0]) if resume else None
-    unit = unit or UNITS[0] if network is None else network.vocabulary.unit
+    unit = unit or shared.UNIT if network is None else network.vocabulary.unit
     text = "\n".join(map(read_text, files)) if files else language_reference()
     source = ", ".join(map(str, files)) if files else "Python's language reference"
     trained, held_out = language_training.split(

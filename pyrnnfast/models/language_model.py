@@ -166,9 +166,9 @@ class LanguageModel(Model):
         text: what is trained on. valid: held-out text; None takes the last `holdout` of text (0: none), of
         words as many whole ones.
         minutes, steps: how long, one of them; `training.Budget` says which learning rate follows.
-        batch, window: N rows of T tokens a step. lr: the highest learning rate. weight_decay: by how much of
-        the learning rate each step shrinks the weights, default 0. clip: the largest norm of the gradients,
-        infinity for any. valid_every: steps between validations, with `steps` (with `minutes`
+        batch, window: N rows of T tokens a step. lr: the highest learning rate. weight_decay: AdamW's,
+        each step multiplies the weights by 1 - lr weight_decay, default 0. clip: the largest norm of the
+        gradients, infinity for any. valid_every: steps between validations, with `steps` (with `minutes`
         there are 15).
         patience: end after so many validations without a new best; a resumed run keeps its own.
         model: a file that is written at each validation, with a checkpoint beside it; None for neither.

@@ -225,7 +225,8 @@ class TextClassifier(Model):
         than white space. valid: held-out texts and labels; None takes a share `holdout` of the examples,
         drawn at random, the same for equal ones (0: none).
         epochs, minutes, steps: how long, one of them, 10 epochs by default; `training.Budget` says which
-        learning rate follows. batch: N. lr, weight_decay, clip: as `LanguageModel.fit`.
+        learning rate follows. batch: N. lr: the highest learning rate. weight_decay: AdamW's, default 0.
+        clip: the largest norm of the gradients.
         class_weights: of the loss, by label (those not named: 1), or "balanced", as if each label were as
         frequent; with multilabel they weigh having a label against not having it.
         valid_every: steps between validations, an epoch by default (with `minutes` there are 15).

@@ -11,7 +11,7 @@ from typing import Any
 from pyrnnfast import validation
 from pyrnnfast.training import checkpoint
 from pyrnnfast.training.budget import Budget
-from pyrnnfast.training.files import Location, check_writable
+from pyrnnfast.training.files import Location, check_writable, resolve
 from pyrnnfast.training.progress import Callback
 
 
@@ -19,8 +19,8 @@ from pyrnnfast.training.progress import Callback
 class RunOptions:
     """How a model is trained, whatever it is; the rest is as `Trainer`'s.
 
-    lr: the highest learning rate. weight_decay: AdamW's. valid_every: steps between validations, unless the
-    budget is of minutes.
+    lr: the highest learning rate. weight_decay: AdamW's, below 1 / lr. valid_every: steps between
+    validations, unless the budget is of minutes.
     patience: None for none, or for that of the run that is resumed.
     model: the file that is written at each validation, with a checkpoint beside it; None for neither.
     history: a CSV of the losses. resume: go on from the checkpoint.
@@ -45,6 +45,10 @@ class RunOptions:
         validation.integer("valid_every", self.valid_every, 1)
         validation.number("lr", self.lr, above=0)
         validation.number("weight_decay", self.weight_decay, at_least=0)
+        if self.lr * self.weight_decay >= 1:
+            raise ValueError(
+                f"weight_decay must be below 1 / lr = {1 / self.lr:g}, got {self.weight_decay:g}"
+            )
         validation.number("clip", self.clip, above=0, infinite=True)
         validation.flag("resume", self.resume)
         for name, file in (("model", self.model), ("history", self.history)):
@@ -55,9 +59,13 @@ class RunOptions:
             validation.integer("patience", self.patience, 1)
         if self.resume and self.model is None:
             raise ValueError("resume needs the model's file, got None")
-        for file in (self.model, self.checkpoint, self.history):
-            if file is not None:
-                check_writable(file)
+        files = [file for file in (self.model, self.checkpoint, self.history) if file is not None]
+        if len({resolve(file) for file in files}) < len(files):
+            raise ValueError(
+                f"history must be another file than the model and its checkpoint, got {self.history}"
+            )
+        for file in files:
+            check_writable(file)
 
     @property
     def checkpoint(self) -> Path | None:

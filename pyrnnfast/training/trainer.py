@@ -258,6 +258,11 @@ class Trainer:
         self._validation_seconds = max(self._validation_seconds, self._seconds() - before)
         if loss is None:
             return None
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"training diverged: the held-out loss is {loss} after step {self.progress.step}; "
+                f"try a smaller learning rate than {self.peak:g}"
+            )
         self._waiting += counts
         self.progress = replace(self.progress, valid_loss=loss)
         if self.progress.best_loss is None or loss < self.progress.best_loss:
