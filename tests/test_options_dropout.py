@@ -213,7 +213,7 @@ def test_no_stream_in_training() -> None:
 
 def test_a_language_model_is_not_saved_without_it(tmp_path) -> None:
     model = LanguageModel(Vocabulary.from_text("abc"), embedding=3, hidden=4, rng=0)
-    model.recurrent = pyrnnfast.LSTM(3, 4, recurrent_dropout=0.5, rng=0)
+    model.recurrent = pyrnnfast.LSTM(3, 4, input_dropout=0.5, rng=0)
     refuses(ValueError, lambda: model.save(tmp_path / "model.safetensors"))
 
 

@@ -13,7 +13,8 @@ import pytest
 from conftest import python
 from safetensors.numpy import save as pack
 
-from pyrnnfast.models import LanguageModel
+from pyrnnfast import LSTM
+from pyrnnfast.models import LanguageModel, SequenceTagger, TextClassifier
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import Checkpoint, checkpoint, storage
 from pyrnnfast.training.files import check_writable, write_whole
@@ -115,6 +116,36 @@ def test_models_come_back(tmp_path: Path, cell: str) -> None:
     assert second.vocabulary == first.vocabulary
     for name, value in first.state_dict().items():
         np.testing.assert_array_equal(second.state_dict()[name], value)
+
+
+WORDS = Vocabulary.from_text("go to rome", unit="word", specials=("<PAD>", "<UNK>"))
+MODELS = {
+    "language": lambda: LanguageModel(Vocabulary.from_text("ab"), embedding=3, hidden=4),
+    "classifier": lambda: TextClassifier(WORDS, ["a", "b"], embedding=3, hidden=4, cell="lstm", layers=1),
+    "tagger": lambda: SequenceTagger.from_examples([(["go"], ["O"])] * 2, embedding=3, hidden=4),
+}
+
+
+@pytest.mark.parametrize("kind", list(MODELS))
+@pytest.mark.parametrize(
+    "options", [{"zoneout": (0.1, 0.1)}, {"input_dropout": 0.1}, {"bias": False}, {"num_layers": 2}], ids=str
+)
+def test_a_replaced_layer_is_not_saved_as_another_one(
+    tmp_path: Path, kind: str, options: dict[str, object]
+) -> None:
+    network = MODELS[kind]()
+    network.save(tmp_path / "m")
+    of_both = {"bidirectional": network.recurrent.bidirectional, "rng": 0}
+    network.recurrent = LSTM(network.recurrent.input_size, 4, **of_both, **options)
+    if "num_layers" in options:  # which a configuration tells
+        network.save(tmp_path / "m")
+        assert type(network).load(tmp_path / "m").configuration["layers"] == 2
+        return
+    with pytest.raises(ValueError, match=r" must .*got "):
+        network.save(tmp_path / "other")
+    if kind == "language":  # trained, for as long as it is not to be saved
+        network.fit("abba" * 20, steps=2, batch=2, window=4, holdout=0)
+    assert not (tmp_path / "other").exists()
 
 
 def test_equal_models_are_equal_files(tmp_path: Path) -> None:

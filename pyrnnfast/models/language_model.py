@@ -17,7 +17,7 @@ from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import language_training, language_use
 from pyrnnfast.models.language_use import Evaluation
 from pyrnnfast.models.model import Model, Shapes
-from pyrnnfast.models.stacks import check_options, make_stack, stack_shapes
+from pyrnnfast.models.stacks import check_options, check_told, make_stack, stack_shapes
 from pyrnnfast.sampling import SamplingOptions
 from pyrnnfast.text import Vocabulary
 from pyrnnfast.training import Budget, Callback, Outcome, RunOptions
@@ -74,14 +74,8 @@ class LanguageModel(Model):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The constructor's arguments besides vocabulary and rng, as JSON has them.
-
-        Raises ValueError where the recurrent layer was replaced by one with options that these do not tell.
-        """
-        if self.recurrent.options is not None or self.recurrent.input_dropout:
-            raise ValueError(
-                f"recurrent must have no options but recurrent_dropout to be described, got {self.recurrent}"
-            )
+        """The constructor's arguments besides vocabulary and rng, as JSON has them."""
+        check_told(self.recurrent, "recurrent_dropout")
         return {
             "cell": self.cell,
             "embedding": self.embedding.embedding_dim,

@@ -33,7 +33,10 @@ class Model(Module):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The constructor's arguments besides vocabularies and rng, as JSON has them."""
+        """The constructor's arguments besides vocabularies and rng, as JSON has them.
+
+        Raises ValueError where a recurrent layer was replaced by one with options that these do not tell.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -47,12 +50,20 @@ class Model(Module):
     def save(self, location: Location) -> None:
         """Write weights, configuration and vocabularies into one safetensors file, whole or not at all.
 
-        Raises TypeError when location is no path, OSError when it cannot be written.
+        Raises TypeError when location is no path, OSError when it cannot be written, ValueError when a layer
+        was replaced by one that the configuration does not describe.
         """
         location = validation.path("location", location)
-        description: dict[str, Any] = {"configuration": self.configuration}
-        description |= {name: getattr(self, name).to_json() for name in self.VOCABULARIES}
-        storage.save(location, self.KIND, description, self.state_dict())
+        found, tensors = self.configuration, self.state_dict()
+        words = {name: getattr(self, name) for name in self.VOCABULARIES}
+        sizes = {name: len(vocabulary) for name, vocabulary in words.items()}
+        try:
+            _check_tensors(self.shapes(sizes, found), found["dtype"], tensors)
+        except ValueError as error:
+            raise ValueError(f"the layers must be those of the configuration, got others: {error}") from None
+        description: dict[str, Any] = {"configuration": found}
+        description |= {name: vocabulary.to_json() for name, vocabulary in words.items()}
+        storage.save(location, self.KIND, description, tensors)
 
     @classmethod
     def load(cls: type[ModelT], location: Location, *, rng: Seed = None) -> ModelT:
@@ -105,6 +116,7 @@ class Model(Module):
         if options.checkpoint is not None and options.model is not None and options.resume:
             state = checkpoint.load(options.checkpoint)
             best = type(self).load(options.model).state_dict()
+        described = {} if options.model is None else self.configuration  # replaced layers may be trained
         every = None if options.budget.minutes is not None else options.valid_every
         reached = None if state is None else validation.integer("step", state.progress.get("step"), 0)
         trainer = Trainer(
@@ -118,7 +130,7 @@ class Model(Module):
             rng=self.rng,
             history=History(options.history, reached, every),
             checkpoint=options.checkpoint,
-            recipe={**recipe, **self.configuration, **options.recipe},
+            recipe={**recipe, **described, **options.recipe},
             callbacks=options.callbacks,
             reserve=options.reserve,
             validations=options.validations,

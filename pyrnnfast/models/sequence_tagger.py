@@ -17,7 +17,7 @@ from pyrnnfast.losses import softmax_cross_entropy
 from pyrnnfast.models import tagger_training, tagger_use
 from pyrnnfast.models.model import Model, Shapes
 from pyrnnfast.models.pooling import Pooling
-from pyrnnfast.models.stacks import check_options, make_stack, stack_shapes
+from pyrnnfast.models.stacks import check_options, check_told, make_stack, stack_shapes
 from pyrnnfast.models.tagger_training import NONE, TagBatch
 from pyrnnfast.models.tagger_use import TagReport
 from pyrnnfast.text import Labels, Sentence, Vocabulary
@@ -130,6 +130,8 @@ class SequenceTagger(Model):
     @property
     def configuration(self) -> dict[str, Any]:
         """The constructor's arguments besides vocabularies and rng, as JSON has them."""
+        check_told(self.spelling)
+        check_told(self.recurrent)
         return {
             "tags": list(self.tags.values),
             "intents": [] if self.intents is None else list(self.intents.values),

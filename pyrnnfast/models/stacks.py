@@ -9,6 +9,7 @@ from pyrnnfast import validation
 from pyrnnfast._names import CELLS
 from pyrnnfast.layers.one_gate import OneGateGRU
 from pyrnnfast.layers.recurrent import GRU, LSTM, RNN
+from pyrnnfast.layers.training import DROPS
 
 LAYERS: dict[str, tuple[type[RNN] | type[LSTM] | type[GRU] | type[OneGateGRU], dict[str, Any]]] = {
     "lstm": (LSTM, {}),
@@ -34,6 +35,16 @@ def make_stack(
     """Make the layers, of options that were checked; `dropout` is between them, options the constructor's."""
     layer, own = LAYERS[cell]
     return layer(inputs, hidden, layers, dropout=dropout if layers > 1 else 0.0, **own, **options)
+
+
+def check_told(stack: RNN | LSTM | GRU | OneGateGRU, *told: str) -> None:
+    """Raise ValueError where a stack was replaced by one whose options a model's configuration does not tell.
+
+    told: names of dropouts that it tells.
+    """
+    if stack.options is not None or any(getattr(stack, name) for name in DROPS if name not in told):
+        but = f" but {', '.join(told)}" if told else ""
+        raise ValueError(f"recurrent layers must have no options{but} to be described, got {stack}")
 
 
 def stack_shapes(

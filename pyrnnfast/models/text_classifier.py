@@ -21,7 +21,7 @@ from pyrnnfast.models.classifier_training import ClassWeights, TextBatch
 from pyrnnfast.models.model import Model, Shapes
 from pyrnnfast.models.pooling import Pooling
 from pyrnnfast.models.scores import Report, confusion_of_one, confusion_of_several, scores
-from pyrnnfast.models.stacks import check_options, make_stack, stack_shapes
+from pyrnnfast.models.stacks import check_options, check_told, make_stack, stack_shapes
 from pyrnnfast.text import BucketedBatches, Examples, Labels, Vocabulary
 from pyrnnfast.text.examples import Label, given_examples, given_texts
 from pyrnnfast.training import Callback, Outcome, RunOptions
@@ -120,6 +120,7 @@ class TextClassifier(Model):
     @property
     def configuration(self) -> dict[str, Any]:
         """The constructor's arguments besides vocabulary and rng, as JSON has them."""
+        check_told(self.recurrent)
         return {
             "labels": list(self.labels.values),
             "cell": self.cell,
