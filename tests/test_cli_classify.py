@@ -173,7 +173,7 @@ def test_the_confusion_matrix_of_many_labels_is_not_printed(folder: Path) -> Non
         (["train", "absent.csv", "--vocabulary", 0], "vocabulary must be an integer of at least 1, got 0"),
         (
             ["train", "train.csv", "--model", "train.csv", "--force"],
-            "would overwrite another file of this command",
+            "of this command; name another --model",
         ),
         (["train", "train.csv", "--resume"], "classifier.safetensors: is not there"),
         (["predict", "absent", "a.txt"], "absent: No such file"),

@@ -81,7 +81,7 @@ def fails(folder: Path, words: list[object]) -> str:
         (["train", "text.txt", "--model", "folder"], "it is a directory"),
         (
             ["train", "text.txt", "--model", "text.txt", "--force"],
-            "would overwrite another file of this command",
+            "of this command; name another --model",
         ),
         (["train", "text.txt", "--model", "none/m.safetensors"], "No such file or directory"),
         (["train", "text.txt", "--model", "/proc/m.safetensors"], "/proc/m.safetensors: No such file"),
